@@ -1,0 +1,57 @@
+"""How far the map is behind the log, in records and, what counts, in seconds.
+
+The lag in seconds is the age of the oldest record not yet applied. A follower can't see that record before it has
+fetched it, so this is the least upper bound of what it does know: the oldest unapplied record is younger than the last
+one applied, and younger than the last moment at which nothing was unapplied.
+"""
+
+from dataclasses import dataclass
+
+from sharedlogkv_replica.core.records import START, Position
+
+
+@dataclass(slots=True)
+class LagMeter:
+    """Lag from two kinds of observation: what was applied, and where the log ended.
+
+    Attributes:
+        position: every record below it is applied.
+        end: the highest end of the log seen so far.
+        caught_up_ms: the last time that the map was seen to have reached the log's end (ms since the epoch).
+        applied_ms: the log's timestamp of the last record applied (ms since the epoch); 0 before the first.
+    """
+
+    position: Position = START
+    end: Position = START
+    caught_up_ms: int = 0
+    applied_ms: int = 0
+
+    def observe_applied(self, position: Position, timestamp_ms: int) -> None:
+        """Notes that the map has reached `position`; `timestamp_ms` is that of its last record, 0 if it had none."""
+        self.position = position
+        self.applied_ms = max(self.applied_ms, timestamp_ms)
+
+    def observe_end(self, end: Position, *, asked_at_ms: int) -> None:
+        """Notes that the log ended at `end`, as asked for at `asked_at_ms` (ms since the epoch)."""
+        self.end = max(self.end, end)
+        if self.position >= end:
+            self.caught_up_ms = max(self.caught_up_ms, asked_at_ms)
+
+    @property
+    def lag_records(self) -> int:
+        """Offsets between the map and the end of the log; an upper bound of records, as compaction leaves gaps."""
+        return max(0, self.end - self.position)
+
+    def lag_seconds(self, now_ms: int) -> float:
+        """The least upper bound of the age of the oldest unapplied record; 0 when none is known to be unapplied.
+
+        "Known" is as fresh as the last `observe_end`: whoever needs a bound that holds (bounded reads) must look at
+        `silence_seconds` as well.
+        """
+        if self.position >= self.end:
+            return 0.0
+        return max(0, now_ms - max(self.applied_ms, self.caught_up_ms)) / 1000
+
+    def silence_seconds(self, now_ms: int) -> float:
+        """The time since the map was last seen to be at the log's end: an upper bound of the lag whatever happened."""
+        return max(0, now_ms - self.caught_up_ms) / 1000

@@ -1,0 +1,91 @@
+"""The map: what the log says, up to one position.
+
+Owned by the event loop; nothing here is safe to touch from another thread. Values are tuples of atoms and never
+instances, because the garbage collector stops looking at a tuple of atoms after one pass and never stops looking at
+instances: at millions of keys that is the difference between no pause and one of half a second.
+"""
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from sortedcontainers import SortedList
+
+from sharedlogkv_replica.core.records import LogRecord, Offset, is_user_key
+
+Versioned: TypeAlias = tuple[Offset, bytes]
+"""A key's version (the offset of the record that last wrote it) and its value."""
+
+
+class Store:
+    """Keys to versioned values, with ordered listing.
+
+    Attributes:
+        data_bytes: the sum of the sizes of all keys and values.
+        skipped_records: records applied that carry no user's key: barriers, and foreign records without a key.
+    """
+
+    __slots__ = ("_index", "_map", "data_bytes", "get", "skipped_records")
+
+    def __init__(self) -> None:
+        self._map: dict[bytes, Versioned] = {}
+        self._index: SortedList[bytes] | None = None
+        self.data_bytes = 0
+        self.skipped_records = 0
+        self.get = self._map.get  # the hot path: one look-up without a frame of ours
+
+    def __len__(self) -> int:
+        return len(self._map)
+
+    def apply(self, records: Iterable[LogRecord]) -> None:
+        """Applies records in log order: a value is put, a null value deletes; what is no user's key is counted."""
+        data, index = self._map, self._index
+        grown = 0
+        for offset, key, value in records:
+            if not is_user_key(key):
+                self.skipped_records += 1
+                continue
+            assert key is not None
+            old = data.get(key)
+            if value is None:
+                if old is not None:
+                    del data[key]
+                    grown -= len(key) + len(old[1])
+                    if index is not None:
+                        index.remove(key)
+                continue
+            data[key] = (offset, value)
+            if old is not None:
+                grown += len(value) - len(old[1])
+            else:
+                grown += len(key) + len(value)
+                if index is not None:
+                    index.add(key)
+        self.data_bytes += grown
+
+    def build_index(self) -> None:
+        """Sorts the keys once, after a replay; from then on each new or deleted key keeps the order (microseconds)."""
+        self._index = SortedList(self._map)
+
+    def clear(self) -> None:
+        """Forgets everything, so that nothing of a lost log is ever served."""
+        self._map.clear()
+        self._index = None
+        self.data_bytes = 0
+
+    def scan(self, start: bytes, end: bytes | None) -> Iterable[tuple[bytes, Versioned]]:
+        """The keys from `start` (inclusive) to `end` (exclusive; None: no bound) in byte order, with their values.
+
+        The caller must finish before the map changes again, so within one step of the event loop.
+        """
+        if self._index is None:
+            self.build_index()
+        assert self._index is not None
+        data = self._map
+        for key in self._index.irange(start, end, inclusive=(True, False)):
+            yield key, data[key]
+
+
+def prefix_end(prefix: bytes) -> bytes | None:
+    """The least byte string above every one that begins with `prefix`; None when there is none (empty or all 0xff)."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else None

@@ -1,0 +1,1 @@
+"""The shared log behind one protocol (`base`): `kafka` for production, `memory` for a first try and for tests."""

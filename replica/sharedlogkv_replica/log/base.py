@@ -1,0 +1,99 @@
+"""The protocol that every shared log implements, and what its callers may rely on.
+
+One contract test suite (tests/support/log_contract.py) runs against every implementation. The duties, in the order in
+which the engine uses them:
+
+1. `open()` once. It names the log and its limits, or says why the log can't be used.
+2. `read(position)` yields everything from there on, for ever: batches in log order, each record once.
+3. `end()` is the position after every record acknowledged before it was called, by anyone.
+4. `append(entries)` adds one atomic batch. One call at a time: the caller groups (engine/commit.py).
+5. `identify()` is asked now and then, since a log can be deleted and created anew under the same name.
+6. `close()` ends everything, also a `read` and an `append` under way.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
+from sharedlogkv_replica.core.token import LogIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class LogDescription:
+    """What `open()` learned.
+
+    Attributes:
+        identity: the log's id and partition.
+        batch_limit_bytes: the largest batch that the log takes, with all its framing.
+        tombstone_seconds: how long a deletion stays readable after compaction could have dropped it
+            (`delete.retention.ms`); a replay that takes longer may resurrect a deleted key.
+    """
+
+    identity: LogIdentity
+    batch_limit_bytes: int
+    tombstone_seconds: float
+
+
+class SharedLog(Protocol):
+    """A totally ordered, durable, compacted sequence of records that many processes append to and read.
+
+    All methods are called from one event loop. Every coroutine may be cancelled at any await; a cancelled `append` may
+    or may not have written, exactly as with `OutcomeUnknown`.
+    """
+
+    async def open(self) -> LogDescription:
+        """Connects, checks that the log is fit, and learns what it is.
+
+        Raises:
+            LogUnavailable: it can't be reached within the configured time; call again.
+            LogRefused: it does not exist, is unfit (more than one partition, not compacted), or we lack the rights.
+        """
+        ...
+
+    def read(self, start: Position) -> AsyncIterator[Batch]:
+        """Everything from `start` on, in order, for ever; at most one iteration at a time.
+
+        Only records of committed transactions. A batch holds at most a few thousand records. Where the log is out of
+        reach, the iteration waits, and goes on where it was.
+
+        Raises:
+            LogTruncated: the log no longer has the next position: it begins after it, or ends before it.
+            LogRefused: the topic is gone, or we lack the rights.
+        """
+        ...
+
+    async def end(self) -> Position:
+        """The log's end: above the offset of every record acknowledged before the call.
+
+        Raises:
+            LogUnavailable: no answer within the configured time.
+        """
+        ...
+
+    async def identify(self) -> str | None:
+        """The id of the log that now bears the name; None when there is none.
+
+        Raises:
+            LogUnavailable: no answer within the configured time.
+        """
+        ...
+
+    async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
+        """Appends the entries as one atomic batch, and returns the offset of the first; the others follow one by one.
+
+        Acknowledged means: on all in-sync replicas of the log. Passing faults are retried within the time, such that
+        the batch is in the log at most once. After `OutcomeUnknown` the batch may yet appear, but never after a batch
+        that a later `append` of this object got acknowledged.
+
+        Raises:
+            LogUnavailable: nothing was written, nor will be.
+            OutcomeUnknown: sent, and no answer in time.
+            RecordTooLarge: larger than the log takes.
+            LogRefused: we may not write here.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends everything; idempotent. A `read` under way stops without an error; an `append` ends as on a fault."""
+        ...

@@ -1,0 +1,1 @@
+"""The servers: bytes in, bytes out."""
