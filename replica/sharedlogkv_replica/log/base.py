@@ -11,7 +11,7 @@ which the engine uses them:
 6. `close()` ends everything, also a `read` and an `append` under way.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,8 +51,10 @@ class SharedLog(Protocol):
         """
         ...
 
-    def read(self, start: Position) -> AsyncIterator[Batch]:
+    def read(self, start: Position) -> AsyncGenerator[Batch, None]:
         """Everything from `start` on, in order, for ever; at most one iteration at a time.
+
+        The caller closes the iteration (`aclose`, or `contextlib.aclosing`) when it ends early.
 
         Only records of committed transactions. A batch holds at most a few thousand records. Where the log is out of
         reach, the iteration waits, and goes on where it was.
