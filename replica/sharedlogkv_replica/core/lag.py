@@ -17,25 +17,32 @@ class LagMeter:
     Attributes:
         position: every record below it is applied.
         end: the highest end of the log seen so far.
-        caught_up_ms: the last time that the map was seen to have reached the log's end (ms since the epoch).
+        caught_up_ms: the last time at which nothing was unapplied, as far as known (ms since the epoch).
         applied_ms: the log's timestamp of the last record applied (ms since the epoch); 0 before the first.
+        awaited: an end of the log that the map has not reached yet, and when it was asked for (ms since the epoch).
     """
 
     position: Position = START
     end: Position = START
     caught_up_ms: int = 0
     applied_ms: int = 0
+    awaited: tuple[Position, int] | None = None
 
     def observe_applied(self, position: Position, timestamp_ms: int) -> None:
         """Notes that the map has reached `position`; `timestamp_ms` is that of its last record, 0 if it had none."""
         self.position = position
         self.applied_ms = max(self.applied_ms, timestamp_ms)
+        if self.awaited is not None and position >= self.awaited[0]:
+            self.caught_up_ms = max(self.caught_up_ms, self.awaited[1])
+            self.awaited = None
 
     def observe_end(self, end: Position, *, asked_at_ms: int) -> None:
         """Notes that the log ended at `end`, as asked for at `asked_at_ms` (ms since the epoch)."""
         self.end = max(self.end, end)
         if self.position >= end:
             self.caught_up_ms = max(self.caught_up_ms, asked_at_ms)
+        elif self.awaited is None:
+            self.awaited = (end, asked_at_ms)
 
     @property
     def lag_records(self) -> int:
@@ -45,13 +52,12 @@ class LagMeter:
     def lag_seconds(self, now_ms: int) -> float:
         """The least upper bound of the age of the oldest unapplied record; 0 when none is known to be unapplied.
 
-        "Known" is as fresh as the last `observe_end`: whoever needs a bound that holds (bounded reads) must look at
-        `silence_seconds` as well.
+        "Known" is as fresh as the last `observe_end`; where the log does not answer, `silence_seconds` tells more.
         """
         if self.position >= self.end:
             return 0.0
         return max(0, now_ms - max(self.applied_ms, self.caught_up_ms)) / 1000
 
     def silence_seconds(self, now_ms: int) -> float:
-        """The time since the map was last seen to be at the log's end: an upper bound of the lag whatever happened."""
+        """The time since nothing was unapplied, as far as known: bounds the lag whatever happened since."""
         return max(0, now_ms - self.caught_up_ms) / 1000

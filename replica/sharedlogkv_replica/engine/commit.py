@@ -1,0 +1,227 @@
+"""Group commit: one batch is on its way to the log; what arrives meanwhile is the next.
+
+The latency of one append is shared by all writes that wait for it, so throughput rises with load and nobody waits for
+a timer. Only one batch is ever in flight: more were measured to gain nothing, and one keeps the outcome of every write
+a matter of a single answer.
+
+Overload and outages are answered, not queued: the queue is bounded in records and bytes, every write has a deadline,
+and while the log fails only the batch that probes it waits; every other write is refused at once (a half-open breaker).
+
+Caller's duties: `run()` in one supervised task; `drain()` before cancelling it.
+"""
+
+import asyncio
+import collections
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sharedlogkv_replica.core.records import BARRIER, Entry, Offset
+from sharedlogkv_replica.engine.waiters import fail
+from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown, RecordTooLarge, ReplicaError
+from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, SharedLog, entry_bound_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommitLimits:
+    """Bounds of the group commit.
+
+    Attributes:
+        timeout_seconds: from a write's arrival to its answer, whatever it is.
+        batch_bytes: the largest batch, framing included, until the log tells its own limit.
+        batch_records: the most records in one batch; 500 keep the work between two answers to reads short.
+        queue_records: writes that wait for a batch, at most.
+        queue_bytes: their sizes summed, at most.
+    """
+
+    timeout_seconds: float
+    batch_bytes: int
+    batch_records: int = 500
+    queue_records: int = 20_000
+    queue_bytes: int = 64 << 20
+
+
+@dataclass(slots=True)
+class CommitCounters:
+    """What the group commit did since the start, for the metrics."""
+
+    batches: int = 0
+    records: int = 0
+    barriers: int = 0
+    refused: int = 0
+    unavailable: int = 0
+    unknown: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    entry: Entry
+    future: "asyncio.Future[Offset]"
+    deadline: float
+    size: int
+
+
+class GroupCommit:
+    """Collects entries into batches and appends them one after the other.
+
+    Attributes:
+        counters: for the metrics.
+        failing: why the last append failed; None after a success.
+        batch_limit_bytes: the largest batch, framing included; the log's own limit once it is known.
+    """
+
+    def __init__(self, log: SharedLog, limits: CommitLimits) -> None:
+        self._log = log
+        self._limits = limits
+        self.batch_limit_bytes = limits.batch_bytes
+        self._queue: collections.deque[_Pending] = collections.deque()
+        self._queued_bytes = 0
+        self._barrier: asyncio.Future[Offset] | None = None
+        self._in_flight = False
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._expiry: asyncio.TimerHandle | None = None
+        self.counters = CommitCounters()
+        self.failing: ReplicaError | None = None
+
+    @property
+    def queued_records(self) -> int:
+        """Writes that wait for a batch now."""
+        return len(self._queue)
+
+    def submit(self, entry: Entry) -> "asyncio.Future[Offset]":
+        """Joins the next batch. The future ends with the record's offset once the log has acknowledged it.
+
+        A caller that gives up may cancel the future; its entry is then left out if it was not sent yet.
+
+        The future's errors:
+            RecordTooLarge: it would not fit into a batch alone.
+            LogUnavailable: not written: the queue is full, the log is out of reach, or the deadline came first.
+            OutcomeUnknown: sent, and no answer before the deadline.
+            LogRefused: the log does not let us write.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Offset] = loop.create_future()
+        size = entry_bound_bytes(entry)
+        problem = self._admit(size)
+        if problem is not None:
+            self.counters.refused += 1
+            fail(future, problem)
+            return future
+        self._queue.append(_Pending(entry, future, loop.time() + self._limits.timeout_seconds, size))
+        self._queued_bytes += size
+        self._idle.clear()
+        self._wake.set()
+        if self._expiry is None:
+            self._expiry = loop.call_later(self._limits.timeout_seconds, self._expire)
+        return future
+
+    def barrier(self) -> "asyncio.Future[Offset]":
+        """A barrier in the next batch, shared by all who ask before that batch leaves. Don't cancel it: shield it.
+
+        Whoever asks after a batch has left needs a later one: the batch may be in the log before a write that was
+        acknowledged before the question.
+        """
+        if self._barrier is None:
+            self.counters.barriers += 1
+            self._barrier = self.submit(BARRIER)
+            if self._barrier.done():  # refused: never queued, so nothing would clear it
+                refused, self._barrier = self._barrier, None
+                return refused
+        return self._barrier
+
+    def _admit(self, size: int) -> ReplicaError | None:
+        limits = self._limits
+        if size + BATCH_OVERHEAD_BYTES > self.batch_limit_bytes:
+            return RecordTooLarge(
+                f"a record of about {size} bytes does not fit the log's {self.batch_limit_bytes} bytes"
+            )
+        if self.failing is not None and self._in_flight:
+            return LogUnavailable(f"the log can't be written at the moment: {self.failing}")
+        if len(self._queue) >= limits.queue_records or self._queued_bytes + size > limits.queue_bytes:
+            return LogUnavailable(f"{len(self._queue)} writes ({self._queued_bytes} bytes) already wait for the log")
+        return None
+
+    def _expire(self) -> None:
+        """Ends the writes that waited in the queue past their deadline; deadlines rise along the queue."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._queue and self._queue[0].deadline <= now:
+            pending = self._queue.popleft()
+            self._queued_bytes -= pending.size
+            if pending.entry is BARRIER:
+                self._barrier = None
+            if not pending.future.done():
+                self.counters.unavailable += 1
+                waited = self._limits.timeout_seconds
+                fail(pending.future, LogUnavailable(f"the log took no write for {waited:g} s; nothing was written"))
+        self._expiry = loop.call_at(self._queue[0].deadline, self._expire) if self._queue else None
+
+    async def run(self) -> None:
+        """Appends batch after batch until cancelled; ends what is left as `LogUnavailable` or `OutcomeUnknown`."""
+        batch: Sequence[_Pending] = ()
+        try:
+            while True:
+                if not self._queue:
+                    self._idle.set()
+                    self._wake.clear()
+                    await self._wake.wait()
+                    await asyncio.sleep(0)  # every client that is ready in this turn of the loop joins the batch
+                batch = self._take()
+                if batch:
+                    await self._append(batch)
+                batch = ()
+        finally:
+            self._abandon(batch)
+
+    def _take(self) -> list[_Pending]:
+        """The next batch, in order of arrival; entries whose caller gave up are left out."""
+        batch: list[_Pending] = []
+        room = self.batch_limit_bytes - BATCH_OVERHEAD_BYTES
+        while self._queue and len(batch) < self._limits.batch_records and self._queue[0].size <= room:
+            pending = self._queue.popleft()
+            self._queued_bytes -= pending.size
+            if pending.entry is BARRIER:
+                self._barrier = None
+            if not pending.future.done():
+                room -= pending.size
+                batch.append(pending)
+        return batch
+
+    async def _append(self, batch: Sequence[_Pending]) -> None:
+        remaining = batch[0].deadline - asyncio.get_running_loop().time()
+        self._in_flight = True
+        try:
+            base = await self._log.append([p.entry for p in batch], timeout_seconds=max(remaining, 0.001))
+        except ReplicaError as error:
+            self.failing = error
+            if isinstance(error, OutcomeUnknown):
+                self.counters.unknown += len(batch)
+            else:
+                self.counters.unavailable += len(batch)
+            for pending in batch:
+                fail(pending.future, type(error)(*error.args))
+        else:
+            self.failing = None
+            self.counters.batches += 1
+            self.counters.records += len(batch)
+            for index, pending in enumerate(batch):
+                if not pending.future.done():
+                    pending.future.set_result(Offset(base + index))
+        finally:
+            self._in_flight = False
+
+    def _abandon(self, batch: Sequence[_Pending]) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for pending in batch:
+            fail(pending.future, OutcomeUnknown("the replica stopped while the write was on its way"))
+        for pending in self._queue:
+            fail(pending.future, LogUnavailable("the replica stopped before it sent the write"))
+        self._queue.clear()
+        self._queued_bytes = 0
+        self._barrier = None
+
+    async def drain(self) -> None:
+        """Returns once nothing is queued or in flight; the caller bounds the time."""
+        await self._idle.wait()

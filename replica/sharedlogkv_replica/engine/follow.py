@@ -1,0 +1,332 @@
+"""Following: the log's batches into the store, from the beginning, for ever.
+
+One life of the follower, again and again:
+
+    open the log -> replay to the end seen at start -> Ready -> follow, while a watch asks where the log ends and
+    whether it is still the same log.
+
+What ends a life, and what becomes of the map:
+
+| event | map | then |
+|---|---|---|
+| the log can't be reached | kept; reads are served | the reader waits, and goes on where it was |
+| another log id under the name (`LogReplaced`) | dropped | NotReady until the pinned log is back |
+| a position that the log no longer has (`LogTruncated`) | dropped | replay from the beginning |
+| refused by the log (`LogRefused`) | kept, if it was served | NotReady before the end of a replay; asked again |
+| cut off, or replaying, for longer than tombstones stay | dropped | replay from the beginning |
+
+The last rule: compaction drops a deletion once it is older than `delete.retention.ms`, so a reader that was away for
+longer may never see it, and would serve the deleted key for ever (Kafka, "Log Compaction").
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from sharedlogkv_replica.core.lag import LagMeter
+from sharedlogkv_replica.core.modes import Reason, Standing
+from sharedlogkv_replica.core.records import START, Batch, Position
+from sharedlogkv_replica.core.store import Store
+from sharedlogkv_replica.core.token import LogIdentity
+from sharedlogkv_replica.engine.waiters import Waiters
+from sharedlogkv_replica.errors import (
+    LogRefused,
+    LogReplaced,
+    LogTruncated,
+    LogUnavailable,
+    ReplicaError,
+)
+from sharedlogkv_replica.log.base import LogDescription, SharedLog
+
+logger = logging.getLogger(__name__)
+
+WATCH_SECONDS: Final = 1.0
+"""How often the log is asked for its end and its id: bounds how long a replaced log goes unnoticed."""
+
+PROGRESS_SECONDS: Final = 5.0
+FIRST_BACKOFF_SECONDS: Final = 0.2
+LAST_BACKOFF_SECONDS: Final = 10.0
+
+
+@dataclass(slots=True)
+class Replay:
+    """The progress of a replay.
+
+    Attributes:
+        target: the log's end when the replay began; Ready once the map has reached it.
+        started: the monotonic clock then, in seconds.
+        seconds: how long it took; None while it is under way.
+        records: records applied by it.
+        position: the map's position.
+    """
+
+    target: Position
+    started: float
+    seconds: float | None = None
+    records: int = 0
+    position: Position = START
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the replay began, or that it took; `now` by the monotonic clock."""
+        return self.seconds if self.seconds is not None else now - self.started
+
+    def records_per_second(self, now: float) -> float:
+        """The mean rate so far."""
+        elapsed = self.elapsed(now)
+        return self.records / elapsed if elapsed > 0 else 0.0
+
+    def remaining_seconds(self, now: float) -> float | None:
+        """An estimate from the share of offsets done; None before there is one."""
+        if self.position >= self.target:
+            return 0.0
+        if self.position == START:
+            return None
+        return self.elapsed(now) * (self.target - self.position) / self.position
+
+
+class Follower:
+    """Keeps a store at the log's end.
+
+    Attributes:
+        store: the map.
+        lag: how far it is behind.
+        replay: the progress of the last replay; None before the first.
+        identity: the log followed; None before it is known.
+        standing: whether the map may be read.
+        waiters: reads that wait for an offset.
+        records: records applied since the start.
+        lives: how often following began.
+    """
+
+    def __init__(
+        self,
+        log: SharedLog,
+        *,
+        pinned_id: str | None,
+        on_open: Callable[[LogDescription], None] = lambda _: None,
+    ) -> None:
+        """A follower of `log`, which must have the id `pinned_id`; without one, the first id seen becomes the pin."""
+        self._log = log
+        self._pinned_id = pinned_id
+        self._on_open = on_open
+        self.store = Store()
+        self.waiters = Waiters()
+        self.lag = LagMeter()
+        self.replay: Replay | None = None
+        self.identity: LogIdentity | None = None
+        self.standing = Standing(False, Reason.STARTING, "the log is not open yet")
+        self.records = 0
+        self.lives = 0
+        self._out_of_reach_since: float | None = None
+
+    @property
+    def position(self) -> Position:
+        """The next offset to read; everything below it is in the map."""
+        return self.lag.position
+
+    @property
+    def out_of_reach_seconds(self) -> float:
+        """How long the log has not answered; 0 while it does."""
+        return 0.0 if self._out_of_reach_since is None else time.monotonic() - self._out_of_reach_since
+
+    def lag_seconds(self, now_ms: int) -> float:
+        """The lag in seconds at `now_ms` (since the epoch); while the log does not answer, what it may have become."""
+        silent = self._out_of_reach_since is not None and self.standing.ready
+        return self.lag.silence_seconds(now_ms) if silent else self.lag.lag_seconds(now_ms)
+
+    async def run(self) -> None:
+        """Lives again and again, until cancelled. Ends by itself only with a bug's exception."""
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                await self._live()
+            except LogUnavailable as error:
+                self._stand_back(Reason.LOG_UNAVAILABLE, error)
+            except LogReplaced as error:
+                self._stand_back(Reason.LOG_REPLACED, error)
+            except LogTruncated as error:
+                self._stand_back(Reason.LOG_TRUNCATED, error)
+            except LogRefused as error:
+                self._stand_back(Reason.LOG_REFUSED, error)
+            if self.replay is not None and self.replay.seconds is not None:
+                backoff = FIRST_BACKOFF_SECONDS  # it had been serving
+            self.replay = None
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
+
+    def _stand_back(self, reason: Reason, error: ReplicaError) -> None:
+        """Serves nothing from now on: what the map holds may no longer be what the log says."""
+        logger.warning("following ended", extra={"reason": reason.value, "detail": str(error)})
+        self.standing = Standing(False, reason, str(error))
+        self.store.clear()
+        self.lag = LagMeter()
+        self.waiters.fail_all(type(error)(*error.args))
+
+    async def _live(self) -> None:
+        description = await self._log.open()
+        self._check_id(description.identity.log_id)
+        self.identity = description.identity
+        self._on_open(description)
+        self.lives += 1
+        watch = asyncio.create_task(self._watch(description), name="log-watch")
+        follow = asyncio.create_task(self._follow(description), name="log-follow")
+        try:
+            done, _ = await asyncio.wait({watch, follow}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (watch, follow):
+                task.cancel()
+            await asyncio.gather(watch, follow, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    def _check_id(self, log_id: str | None) -> None:
+        """Pins the first id seen where none was given.
+
+        Raises:
+            LogReplaced: the log that bears the name is not the pinned one.
+        """
+        if log_id is None:
+            raise LogReplaced(f"the log {self._pinned_id} is gone; nothing is served until it is back")
+        if self._pinned_id is None:
+            self._pinned_id = log_id
+        elif self._pinned_id != log_id:
+            raise LogReplaced(
+                f"the log has the id {log_id}, and {self._pinned_id} is the one to follow: it was deleted and created "
+                "anew; nothing is served from it"
+            )
+
+    async def _follow(self, description: LogDescription) -> None:
+        self.lag = LagMeter()
+        target = await self._log.end()
+        self.lag.observe_end(target, asked_at_ms=0)
+        self.replay = Replay(target, time.monotonic())
+        self.standing = Standing(False, Reason.REPLAYING, f"the log is replayed up to offset {target}")
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                async with contextlib.aclosing(self._log.read(self.position)) as batches:
+                    if self.replay.seconds is None:
+                        await self._replay(batches, self.replay, description)
+                    async for batch in batches:
+                        self._apply(batch)
+                        backoff = FIRST_BACKOFF_SECONDS
+                        await asyncio.sleep(0)  # reads get their turn between two batches
+                raise LogUnavailable("the log ended the reading")
+            except (LogRefused, LogUnavailable) as error:
+                if self.replay.seconds is None:
+                    raise
+                # A revoked right or a broken reader must not cost the reads: the map is still a prefix of the log, its
+                # lag shows, and the watch ends this life if the log is replaced.
+                self._note_out_of_reach(error)
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
+
+    async def _replay(self, batches: AsyncGenerator[Batch, None], replay: Replay, description: LogDescription) -> None:
+        told = replay.started
+        logger.info("replay begins", extra={"log": description.identity.log_id, "target": replay.target})
+        with _no_garbage_collection():
+            while self.position < replay.target:
+                batch = await anext(batches, None)
+                if batch is None:
+                    raise LogUnavailable("the log ended the reading")
+                self._apply(batch)
+                replay.records += len(batch.records)
+                replay.position = self.position
+                now = time.monotonic()
+                if now - replay.started > description.tombstone_seconds:
+                    raise LogTruncated(
+                        f"the replay took longer than deletions stay in the log ({description.tombstone_seconds:g} s), "
+                        "so a deleted key could come back; it begins anew. Raise delete.retention.ms of the topic"
+                    )
+                if now - told >= PROGRESS_SECONDS:
+                    told = now
+                    logger.info("replaying", extra=self._progress(replay, now))
+                await asyncio.sleep(0)  # probes and metrics are answered during a replay
+            self.store.build_index()
+        now = time.monotonic()
+        replay.seconds = now - replay.started
+        self.standing = Standing(True, Reason.SERVING, "serving")
+        logger.info("replay done", extra=self._progress(replay, now))
+
+    def _progress(self, replay: Replay, now: float) -> dict[str, object]:
+        return {
+            "records": replay.records,
+            "position": replay.position,
+            "target": replay.target,
+            "seconds": round(replay.elapsed(now), 3),
+            "records_per_second": round(replay.records_per_second(now)),
+            "remaining_seconds": replay.remaining_seconds(now),
+            "keys": len(self.store),
+        }
+
+    def _apply(self, batch: Batch) -> None:
+        self.store.apply(batch.records)
+        self.records += len(batch.records)
+        self.lag.observe_applied(batch.position, batch.timestamp_ms)
+        self.waiters.release(batch.position)
+
+    async def _watch(self, description: LogDescription) -> None:
+        """Asks for the log's end and id, over and over.
+
+        Raises:
+            LogReplaced: another log bears the name now.
+            LogTruncated: the map was behind for longer than deletions stay in the log.
+        """
+        caught_up = time.monotonic()
+        awaited: tuple[Position, float] | None = None  # an end to reach, and the monotonic clock when it was asked for
+        while True:
+            asked_at = time.monotonic()
+            try:
+                asked_at_ms = time.time_ns() // 1_000_000
+                end = await self._log.end()
+                self._check_id(await self._log.identify())
+            except (LogRefused, LogUnavailable) as error:
+                self._note_out_of_reach(error)
+            else:
+                self._note_within_reach()
+                self.lag.observe_end(end, asked_at_ms=asked_at_ms)
+                awaited = awaited or (end, asked_at)
+            if awaited is not None and self.position >= awaited[0]:
+                caught_up, awaited = awaited[1], None
+            if self.standing.ready and time.monotonic() - caught_up > description.tombstone_seconds:
+                raise LogTruncated(
+                    f"the map was behind for longer than deletions stay in the log ({description.tombstone_seconds:g} "
+                    "s), so a deleted key could stay for ever; the log is replayed"
+                )
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def _note_out_of_reach(self, error: ReplicaError) -> None:
+        if self._out_of_reach_since is None:
+            self._out_of_reach_since = time.monotonic()
+            logger.warning("the log is out of reach", extra={"detail": str(error)})
+        if self.standing.ready:
+            self.standing = Standing(
+                True, Reason.SERVING, f"serving what the map has; the log is out of reach: {error}"
+            )
+
+    def _note_within_reach(self) -> None:
+        if self._out_of_reach_since is not None:
+            logger.info("the log is back", extra={"seconds": round(self.out_of_reach_seconds, 1)})
+            self._out_of_reach_since = None
+        if self.standing.ready:
+            self.standing = Standing(True, Reason.SERVING, "serving")
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Without the collector a replay is up to twice as fast: it would look at a growing heap, over and over, in vain.
+
+    After it, what was replayed is frozen: it stays, so no later collection need look at it again.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()

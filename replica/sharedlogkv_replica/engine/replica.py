@@ -1,0 +1,151 @@
+"""The replica as its servers see it: a map to read, a log to write to, and the waits in between."""
+
+import asyncio
+import time
+from importlib.metadata import version
+from typing import Final
+
+from sharedlogkv_replica.core.modes import Standing, WriteMode
+from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, Entry, Offset, Position
+from sharedlogkv_replica.core.store import Store
+from sharedlogkv_replica.core.token import LogIdentity
+from sharedlogkv_replica.engine.commit import CommitLimits, GroupCommit
+from sharedlogkv_replica.engine.follow import Follower
+from sharedlogkv_replica.engine.waiters import fail
+from sharedlogkv_replica.errors import LogRefused, WaitTimeout
+from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, LogDescription, SharedLog
+
+VERSION: Final = version("sharedlogkv")
+
+_LARGEST_FRAME_BYTES: Final = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES + KEY_LIMIT_BYTES
+"""What a batch of one record takes beside its value, at most."""
+
+
+class Replica:
+    """One replica: follower and group commit over one log.
+
+    Attributes:
+        name: in `/status` and the logs.
+        store: the map; only to be read while `standing.ready`.
+        write_mode: whether writes are taken.
+        value_limit_bytes: the largest value taken; what was configured, or less where the log takes less.
+        follower: keeps the store at the log's end.
+        commit: appends writes; None where writes are not taken.
+    """
+
+    def __init__(
+        self,
+        log: SharedLog,
+        *,
+        name: str,
+        write_mode: WriteMode,
+        pinned_id: str | None,
+        write_timeout_seconds: float,
+        value_limit_bytes: int,
+    ) -> None:
+        self.name = name
+        self.write_mode = write_mode
+        self.value_limit_bytes = value_limit_bytes
+        self._configured_value_limit_bytes = value_limit_bytes
+        self.follower = Follower(log, pinned_id=pinned_id, on_open=self._adapt)
+        self.store: Store = self.follower.store
+        self.commit: GroupCommit | None = None
+        if write_mode is WriteMode.LEADERLESS:
+            largest = CommitLimits(write_timeout_seconds, batch_bytes=value_limit_bytes + _LARGEST_FRAME_BYTES)
+            self.commit = GroupCommit(log, largest)
+
+    def _adapt(self, description: LogDescription) -> None:
+        """Takes over the log's own limit, so that a value is refused here and not by the broker."""
+        room = max(0, description.batch_limit_bytes - _LARGEST_FRAME_BYTES)
+        self.value_limit_bytes = min(self._configured_value_limit_bytes, room)
+        if self.commit is not None:
+            self.commit.batch_limit_bytes = description.batch_limit_bytes
+
+    @property
+    def standing(self) -> Standing:
+        """Whether data requests are answered, and why (not)."""
+        return self.follower.standing
+
+    @property
+    def position(self) -> Position:
+        """The next offset to read; everything below it is in the map."""
+        return self.follower.lag.position
+
+    @property
+    def identity(self) -> LogIdentity:
+        """The log that is followed; known while the replica is Ready."""
+        assert self.follower.identity is not None, "asked for before the log was open"
+        return self.follower.identity
+
+    async def run(self) -> None:
+        """Follows and commits until cancelled; an exception is a bug, and the process must end with it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.follower.run(), name="follower")
+            if self.commit is not None:
+                tasks.create_task(self.commit.run(), name="group-commit")
+
+    def write(self, entry: Entry) -> "asyncio.Future[Offset]":
+        """Joins the next group commit; ends with the record's offset, or with an error of `GroupCommit.submit`."""
+        if self.commit is None:
+            future: asyncio.Future[Offset] = asyncio.get_running_loop().create_future()
+            fail(future, LogRefused("this replica is read-only"))
+            return future
+        return self.commit.submit(entry)
+
+    async def wait_applied(self, offset: Offset, *, timeout_seconds: float) -> None:
+        """Returns once the map has applied everything up to `offset`.
+
+        Raises:
+            WaitTimeout: not within `timeout_seconds`.
+        """
+        if self.position <= offset:
+            await self.follower.waiters.wait(offset, timeout_seconds=timeout_seconds)
+
+    async def barrier(self, *, timeout_seconds: float) -> Offset:
+        """Appends a barrier, shared with other readers, and returns its offset; what it proves holds once applied.
+
+        Raises:
+            WaitTimeout: the log did not acknowledge it within `timeout_seconds`.
+            LogUnavailable: it could not be appended.
+            OutcomeUnknown: it may have been appended; ask again.
+            LogRefused: this replica may not append.
+        """
+        if self.commit is None:
+            raise LogRefused("this replica is read-only, and a linearizable read needs a barrier in the log")
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await asyncio.shield(self.commit.barrier())
+        except TimeoutError:
+            raise WaitTimeout(f"the log did not acknowledge a barrier within {timeout_seconds:g} s; retry") from None
+
+    def status(self) -> dict[str, object]:
+        """The `/status` document; its fields are a contract with the operator."""
+        now, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        follower, replay = self.follower, self.follower.replay
+        standing = self.standing
+        return {
+            "name": self.name,
+            "version": VERSION,
+            "writeMode": self.write_mode.value,
+            "ready": standing.ready,
+            "reason": standing.reason.value,
+            "message": standing.message,
+            "log": {
+                "id": None if follower.identity is None else follower.identity.log_id,
+                "partition": 0 if follower.identity is None else follower.identity.partition,
+                "position": follower.lag.position,
+                "end": follower.lag.end,
+                "lagRecords": follower.lag.lag_records,
+                "lagSeconds": follower.lag_seconds(now_ms),
+            },
+            "replay": None
+            if replay is None
+            else {
+                "records": replay.records,
+                "target": replay.target,
+                "seconds": replay.elapsed(now),
+                "recordsPerSecond": replay.records_per_second(now),
+                "remainingSeconds": replay.remaining_seconds(now),
+            },
+            "store": {"keys": len(self.store), "dataBytes": self.store.data_bytes},
+        }
