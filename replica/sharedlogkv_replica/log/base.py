@@ -3,20 +3,29 @@
 One contract test suite (tests/support/log_contract.py) runs against every implementation. The duties, in the order in
 which the engine uses them:
 
-1. `open()` once. It names the log and its limits, or says why the log can't be used.
+1. `open()` once it succeeds. It names the log and its limits, or says why the log can't be used.
 2. `read(position)` yields everything from there on, for ever: batches in log order, each record once.
 3. `end()` is the position after every record acknowledged before it was called, by anyone.
 4. `append(entries)` adds one atomic batch. One call at a time: the caller groups (engine/commit.py).
-5. `identify()` is asked now and then, since a log can be deleted and created anew under the same name.
+5. `identify()` is asked now and then, since a log can be deleted and created anew under the same name: a reader or
+   writer that goes on would not notice, as long as the new log is longer than the old one was.
 6. `close()` ends everything, also a `read` and an `append` under way.
 """
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
 from sharedlogkv_replica.core.token import LogIdentity
+from sharedlogkv_replica.log.counters import LogCounters
+
+BATCH_OVERHEAD_BYTES: Final = 61
+"""What a batch takes beside its records. Source: Kafka's record batch format, version 2 (KIP-98)."""
+
+RECORD_OVERHEAD_BYTES: Final = 21
+"""The most that a record without headers takes beside its key and value: its length, attributes, two deltas, the
+lengths of key and value, and the header count. Source: as above; all numbers are variable-length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,8 @@ class LogDescription:
 
     Attributes:
         identity: the log's id and partition.
-        batch_limit_bytes: the largest batch that the log takes, with all its framing.
+        batch_limit_bytes: the largest batch that the log takes, with all its framing. A batch whose
+            `batch_bound_bytes` is not above it is never too large.
         tombstone_seconds: how long a deletion stays readable after compaction could have dropped it
             (`delete.retention.ms`); a replay that takes longer may resurrect a deleted key.
     """
@@ -35,12 +45,27 @@ class LogDescription:
     tombstone_seconds: float
 
 
+def entry_bound_bytes(entry: Entry) -> int:
+    """The most that `entry` adds to the size of a batch."""
+    return RECORD_OVERHEAD_BYTES + len(entry.key) + len(entry.value or b"")
+
+
+def batch_bound_bytes(entries: Sequence[Entry]) -> int:
+    """The most that `entries` take as one batch."""
+    return BATCH_OVERHEAD_BYTES + sum(map(entry_bound_bytes, entries))
+
+
 class SharedLog(Protocol):
     """A totally ordered, durable, compacted sequence of records that many processes append to and read.
 
     All methods are called from one event loop. Every coroutine may be cancelled at any await; a cancelled `append` may
     or may not have written, exactly as with `OutcomeUnknown`.
+
+    Attributes:
+        counters: what this handle has done so far.
     """
+
+    counters: LogCounters
 
     async def open(self) -> LogDescription:
         """Connects, checks that the log is fit, and learns what it is.
@@ -48,6 +73,7 @@ class SharedLog(Protocol):
         Raises:
             LogUnavailable: it can't be reached within the configured time; call again.
             LogRefused: it does not exist, is unfit (more than one partition, not compacted), or we lack the rights.
+            LogReplaced: it has another id than the one that this handle was told to expect.
         """
         ...
 
@@ -56,8 +82,9 @@ class SharedLog(Protocol):
 
         The caller closes the iteration (`aclose`, or `contextlib.aclosing`) when it ends early.
 
-        Only records of committed transactions. A batch holds at most a few thousand records. Where the log is out of
-        reach, the iteration waits, and goes on where it was.
+        `START` means the beginning, wherever that is: a log may have lost its first records before anybody here read
+        them. Only records of committed transactions. A batch holds at most a few thousand records. Where the log is
+        out of reach, the iteration waits, and goes on where it was.
 
         Raises:
             LogTruncated: the log no longer has the next position: it begins after it, or ends before it.
@@ -70,6 +97,7 @@ class SharedLog(Protocol):
 
         Raises:
             LogUnavailable: no answer within the configured time.
+            LogRefused: the topic is gone, or we lack the rights.
         """
         ...
 
@@ -78,21 +106,23 @@ class SharedLog(Protocol):
 
         Raises:
             LogUnavailable: no answer within the configured time.
+            LogRefused: we lack the rights.
         """
         ...
 
     async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
-        """Appends the entries as one atomic batch, and returns the offset of the first; the others follow one by one.
+        """Appends the entries (one or more) as one atomic batch; returns the first offset, the others follow it.
 
         Acknowledged means: on all in-sync replicas of the log. Passing faults are retried within the time, such that
-        the batch is in the log at most once. After `OutcomeUnknown` the batch may yet appear, but never after a batch
-        that a later `append` of this object got acknowledged.
+        the batch is in the log at most once. After `OutcomeUnknown` (or a cancellation) the batch may yet appear, but
+        never after a batch that a later `append` of this object got acknowledged.
 
         Raises:
             LogUnavailable: nothing was written, nor will be.
             OutcomeUnknown: sent, and no answer in time.
-            RecordTooLarge: larger than the log takes.
-            LogRefused: we may not write here.
+            RecordTooLarge: larger than the log takes; nothing was written.
+            LogRefused: we may not write here; nothing was written.
+            LogTruncated: the log took the batch below an offset that it had acknowledged: it is not the log it was.
         """
         ...
 

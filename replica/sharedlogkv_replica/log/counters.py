@@ -1,0 +1,53 @@
+"""What a log handle has done so far, as plain numbers; metrics.py gives them their public names.
+
+A failure counter stands beside each attempt counter, so that a ratio can be alerted on.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class LogCounters:
+    """Counts since the handle was made; they only rise. Owned by the event loop.
+
+    Attributes:
+        appends: calls of `append`.
+        appended_batches: batches acknowledged.
+        appended_records: records acknowledged, in those batches.
+        appended_bytes: encoded size of the acknowledged batches.
+        append_unavailable: appends that ended as `LogUnavailable`.
+        append_unknown: appends that ended as `OutcomeUnknown`, or were cancelled while under way.
+        append_refused: appends that ended as `LogRefused`.
+        append_too_large: appends that ended as `RecordTooLarge`.
+        resends: times that a batch's same bytes were sent again after a fault.
+        producer_ids: producer ids taken; one at the first append, and one after each broken sequence.
+        abandoned_batches: batches whose outcome stayed unknown, each of which must be fenced.
+        fenced_batches: abandoned batches that were fenced, so that they can't land any more.
+        read_batches: batches handed to the reader's consumer.
+        read_records: records in those batches.
+        undecodable_records: records that could not be decoded and were stepped over.
+        read_errors: errors that the reader's client reported and got over.
+        read_outages: times that the reader lost the log, counted once from loss to return.
+        queries: calls of `open`, `end` and `identify`.
+        query_failures: those of them that failed.
+    """
+
+    appends: int = 0
+    appended_batches: int = 0
+    appended_records: int = 0
+    appended_bytes: int = 0
+    append_unavailable: int = 0
+    append_unknown: int = 0
+    append_refused: int = 0
+    append_too_large: int = 0
+    resends: int = 0
+    producer_ids: int = 0
+    abandoned_batches: int = 0
+    fenced_batches: int = 0
+    read_batches: int = 0
+    read_records: int = 0
+    undecodable_records: int = 0
+    read_errors: int = 0
+    read_outages: int = 0
+    queries: int = 0
+    query_failures: int = 0

@@ -1,0 +1,303 @@
+"""A shared log in this process's memory: `--log memory:` for a first try, and for tests the faults of a real log.
+
+`MemoryBroker` stands where Kafka stands: several `MemoryLog` handles on one broker are several replicas on one log.
+Nothing outlives the process.
+"""
+
+import asyncio
+import enum
+import secrets
+import time
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+
+from sharedlogkv_replica.core.records import START, Batch, Entry, LogRecord, Offset, Position
+from sharedlogkv_replica.core.token import LogIdentity
+from sharedlogkv_replica.errors import (
+    LogRefused,
+    LogReplaced,
+    LogTruncated,
+    LogUnavailable,
+    OutcomeUnknown,
+    RecordTooLarge,
+)
+from sharedlogkv_replica.log.base import LogDescription, batch_bound_bytes
+from sharedlogkv_replica.log.counters import LogCounters
+
+_KAFKA_DEFAULT_BATCH_LIMIT_BYTES = 1_048_588
+_BATCH_RECORDS = 500
+_COMPACT_FROM_RECORDS = 100_000
+
+
+class Fault(enum.Enum):
+    """What can be wrong with a broker, for every handle on it."""
+
+    UNREACHABLE = "no call gets through; reads wait"
+    REQUEST_LOST = "an append leaves the handle, never arrives, and gets no answer"
+    ANSWER_LOST = "an append is written, and its answer is lost"
+    WRITE_REFUSED = "appends are refused for lack of rights"
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class MemoryBroker:
+    """One compacted log, and what can befall it. Owned by one event loop.
+
+    Compacts itself when it has doubled, so that overwriting a few keys for ever takes no more memory than they do.
+
+    Attributes:
+        log_id: the id of the log now there; None when it was deleted.
+        begin: the offset that the log begins at.
+        end: the offset that the next record gets.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_limit_bytes: int = _KAFKA_DEFAULT_BATCH_LIMIT_BYTES,
+        tombstone_seconds: float = 7 * 86_400.0,
+        now_ms: Callable[[], int] = _wall_clock_ms,
+    ) -> None:
+        self.batch_limit_bytes = batch_limit_bytes
+        self.tombstone_seconds = tombstone_seconds
+        self._now_ms = now_ms
+        self._fault: Fault | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self.log_id: str | None = None
+        self.begin = self.end = START
+        self._records: list[LogRecord] = []
+        self._timestamps_ms: list[int] = []
+        self._compact_from = _COMPACT_FROM_RECORDS
+        self.recreate()
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong now; None when nothing is."""
+        return self._fault
+
+    @fault.setter
+    def fault(self, fault: Fault | None) -> None:
+        self._fault = fault
+        self.wake()
+
+    def append(self, entries: Iterable[Entry]) -> Offset:
+        """Writes the entries behind each other, as any producer may; returns the offset of the first."""
+        first = self.end
+        now_ms = self._now_ms()
+        for entry in entries:
+            self._records.append((Offset(self.end), entry.key, entry.value))
+            self._timestamps_ms.append(now_ms)
+            self.end = Position(self.end + 1)
+        if len(self._records) >= self._compact_from:
+            self.compact()
+        self.wake()
+        return Offset(first)
+
+    def skip(self, offsets: int) -> None:
+        """Takes offsets that no reader sees, as transaction markers and aborted transactions do."""
+        self.end = Position(self.end + offsets)
+        self.wake()
+
+    def compact(self) -> None:
+        """Keeps the last record of each key; and no deletion that has been readable for `tombstone_seconds`."""
+        last = {key: offset for offset, key, _ in self._records}
+        dead_ms = self._now_ms() - self.tombstone_seconds * 1000
+        kept = [
+            (record, timestamp_ms)
+            for record, timestamp_ms in zip(self._records, self._timestamps_ms, strict=True)
+            if last[record[1]] == record[0] and (record[2] is not None or timestamp_ms > dead_ms)
+        ]
+        self._records = [record for record, _ in kept]
+        self._timestamps_ms = [timestamp_ms for _, timestamp_ms in kept]
+        self._compact_from = max(_COMPACT_FROM_RECORDS, 2 * len(self._records))
+
+    def delete_before(self, begin: Position) -> None:
+        """Drops every record below `begin`; the log then begins there."""
+        kept = bisect_left(self._records, int(begin), key=_offset)
+        del self._records[:kept], self._timestamps_ms[:kept]
+        self.begin = begin
+        self.wake()
+
+    def delete(self) -> None:
+        """Deletes the log; there is none until `recreate`."""
+        self.log_id = None
+        self.wake()
+
+    def recreate(self) -> None:
+        """Puts an empty log with a new id in the place of the one that was there."""
+        self.log_id = f"memory-{secrets.token_hex(8)}"
+        self.begin = self.end = START
+        self._records = []
+        self._timestamps_ms = []
+        self._compact_from = _COMPACT_FROM_RECORDS
+        self.wake()
+
+    def fetch(self, position: Position) -> Batch | None:
+        """The next batch from `position`; None when there is nothing yet.
+
+        Raises:
+            LogTruncated: the log does not have `position`, which is not `START`.
+            LogRefused: there is no log.
+        """
+        if self._fault is Fault.UNREACHABLE:
+            return None
+        self.existing_id()
+        if (position < self.begin and position != START) or position > self.end:
+            raise LogTruncated(f"the log holds positions {self.begin} to {self.end}, and no longer {position}")
+        if position == self.end:
+            return None
+        first = bisect_left(self._records, int(position), key=_offset)
+        records = self._records[first : first + _BATCH_RECORDS]
+        last = first + len(records)
+        if last == len(self._records):
+            return Batch(records, self.end, self._timestamps_ms[last - 1] if records else 0)
+        return Batch(records, Position(records[-1][0] + 1), self._timestamps_ms[last - 1])
+
+    def existing_id(self) -> str:
+        """The log's id.
+
+        Raises:
+            LogRefused: there is no log.
+        """
+        if self.log_id is None:
+            raise LogRefused("the log was deleted; create it again, or point the replica at another one")
+        return self.log_id
+
+    def wake(self) -> None:
+        """Has everybody who waits for a change look again."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def changed(self) -> None:
+        """Returns after the next change of any kind."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+
+def _offset(record: LogRecord) -> Offset:
+    return record[0]
+
+
+class MemoryLog:
+    """One replica's handle on a `MemoryBroker`; implements `SharedLog`.
+
+    Args:
+        broker: the log, shared with other handles.
+        expected_id: the only id that `open` accepts; None accepts any.
+        query_timeout_seconds: how long `open`, `end` and `identify` wait while the broker is unreachable.
+    """
+
+    def __init__(
+        self, broker: MemoryBroker, *, expected_id: str | None = None, query_timeout_seconds: float = 5.0
+    ) -> None:
+        self.counters = LogCounters()
+        self._broker = broker
+        self._expected_id = expected_id
+        self._query_timeout_seconds = query_timeout_seconds
+        self._closed = False
+
+    async def open(self) -> LogDescription:
+        """See `SharedLog.open`."""
+        await self._reach_for_query()
+        log_id = self._broker.existing_id()
+        if self._expected_id not in (None, log_id):
+            raise LogReplaced(f"the log has the id {log_id}, and not {self._expected_id} as configured")
+        return LogDescription(LogIdentity(log_id, 0), self._broker.batch_limit_bytes, self._broker.tombstone_seconds)
+
+    async def read(self, start: Position) -> AsyncGenerator[Batch, None]:
+        """See `SharedLog.read`."""
+        position = start
+        while not self._closed:
+            batch = self._broker.fetch(position)
+            if batch is None:
+                await self._broker.changed()
+                continue
+            position = batch.position
+            self.counters.read_batches += 1
+            self.counters.read_records += len(batch.records)
+            yield batch
+            await asyncio.sleep(0)  # a consumer that never awaits would otherwise hold the loop for the whole replay
+
+    async def end(self) -> Position:
+        """See `SharedLog.end`."""
+        await self._reach_for_query()
+        self._broker.existing_id()
+        return self._broker.end
+
+    async def identify(self) -> str | None:
+        """See `SharedLog.identify`."""
+        await self._reach_for_query()
+        return self._broker.log_id
+
+    async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
+        """See `SharedLog.append`."""
+        assert entries, "an empty batch has no offset"
+        self.counters.appends += 1
+        size_bytes = batch_bound_bytes(entries)
+        if size_bytes > self._broker.batch_limit_bytes:
+            self.counters.append_too_large += 1
+            raise RecordTooLarge(
+                f"{len(entries)} records take {size_bytes} bytes as one batch; "
+                f"the log takes {self._broker.batch_limit_bytes}"
+            )
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        try:
+            await self._until(lambda: self._broker.fault is not Fault.UNREACHABLE, deadline)
+        except TimeoutError:
+            self.counters.append_unavailable += 1
+            raise LogUnavailable(f"the log could not be reached within {timeout_seconds} s") from None
+        fault = self._broker.fault
+        if fault is Fault.WRITE_REFUSED or self._broker.log_id is None:
+            self.counters.append_refused += 1
+            raise LogRefused("the log was deleted, or refuses our writes")
+        if fault is Fault.REQUEST_LOST:
+            await self._lose_answer(deadline)
+        offset = self._broker.append(entries)
+        if fault is Fault.ANSWER_LOST:
+            await self._lose_answer(deadline)
+        self.counters.appended_batches += 1
+        self.counters.appended_records += len(entries)
+        self.counters.appended_bytes += size_bytes
+        return offset
+
+    async def close(self) -> None:
+        """See `SharedLog.close`."""
+        self._closed = True
+        self._broker.wake()
+
+    async def _reach_for_query(self) -> None:
+        self.counters.queries += 1
+        deadline = asyncio.get_running_loop().time() + self._query_timeout_seconds
+        try:
+            await self._until(lambda: self._broker.fault is not Fault.UNREACHABLE, deadline)
+        except TimeoutError:
+            self.counters.query_failures += 1
+            raise LogUnavailable(f"the log could not be reached within {self._query_timeout_seconds} s") from None
+
+    async def _lose_answer(self, deadline: float) -> None:
+        try:
+            await self._until(lambda: False, deadline)
+        except TimeoutError:
+            self.counters.append_unknown += 1
+            raise OutcomeUnknown("the batch was sent, and no answer came in time") from None
+
+    async def _until(self, satisfied: Callable[[], bool], deadline: float) -> None:
+        """Returns once `satisfied`.
+
+        Raises:
+            TimeoutError: `deadline` (by the loop's clock) has come, or the handle is closed.
+        """
+        async with asyncio.timeout_at(deadline):
+            while not satisfied():
+                if self._closed:
+                    raise TimeoutError
+                await self._broker.changed()
+        if self._closed:
+            raise TimeoutError

@@ -1,0 +1,25 @@
+"""From the configured URL to a log: the one place that knows which implementations there are."""
+
+from collections.abc import Mapping
+
+from sharedlogkv_replica.errors import ConfigError
+from sharedlogkv_replica.log.base import SharedLog
+from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
+
+
+def open_log(
+    url: str, *, expected_id: str | None = None, client_properties: Mapping[str, str] | None = None
+) -> SharedLog:
+    """A handle on the log that `url` names; nothing is connected before its `open()`.
+
+    Args:
+        url: `memory:` for a new log in this process's memory, or `kafka://host:port[,host:port...]/topic`.
+        expected_id: the only log id that `open()` accepts; None accepts any.
+        client_properties: further properties for the Kafka clients, by librdkafka's names.
+
+    Raises:
+        ConfigError: the URL names no log.
+    """
+    if url == "memory:":
+        return MemoryLog(MemoryBroker(), expected_id=expected_id)
+    raise ConfigError(f"the log {url!r} is neither `memory:` nor `kafka://host:port[,host:port...]/topic`")
