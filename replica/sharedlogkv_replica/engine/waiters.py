@@ -36,6 +36,11 @@ class Waiters:
     def __len__(self) -> int:
         return len(self._heap) - self._dead
 
+    @property
+    def heap_size(self) -> int:
+        """Entries held, those that ended early included; bounded by twice the waiters, or `_REBUILD_FROM`."""
+        return len(self._heap)
+
     async def wait(self, offset: Offset, *, timeout_seconds: float) -> None:
         """Returns once the record at `offset` is applied.
 
@@ -50,7 +55,8 @@ class Waiters:
         try:
             await future
         except asyncio.CancelledError:
-            self._dead += 1
+            if future.cancelled():  # else it was released in the same turn, and has left the heap
+                self._bury()
             raise
         finally:
             timer.cancel()
@@ -63,7 +69,10 @@ class Waiters:
             f"{self._position}); retry, or read with consistency=eventual"
         )
         fail(future, error)
-        # A client may hold a token that this log will never reach; its expired waits must not pile up.
+        self._bury()
+
+    def _bury(self) -> None:
+        """Counts one more dead entry; a client may hold a token that this log never reaches, so they must not pile up."""
         self._dead += 1
         if len(self._heap) > _REBUILD_FROM and self._dead > len(self._heap) // 2:
             self._heap = [entry for entry in self._heap if not entry[2].done()]

@@ -1,0 +1,150 @@
+"""The replica's configuration: each setting is a flag and an environment variable; the flag wins.
+
+All problems are reported together, and the program ends with exit status 2: a wrong manifest is mended in one go.
+"""
+
+import argparse
+import math
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sharedlogkv_replica.core.modes import WriteMode
+from sharedlogkv_replica.errors import ConfigError
+
+PREFIX: Final = "SLKV_REPLICA_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What a replica is told at its start. Every field is one `Setting`.
+
+    Attributes:
+        log: `memory:` or `kafka://host:port[,host:port...]/topic`.
+        topic_id: the only log id to follow; None: the one found at the start.
+        write_mode: whether this replica takes writes.
+        name: the pod's name, in the logs and in `/status`.
+        host: the address to listen on; None: all, IPv4 and IPv6.
+        http_port: the data port; 0 lets the kernel choose.
+        admin_port: the port of `/livez /readyz /metrics /status`; 0 lets the kernel choose.
+        read_timeout_seconds: the longest that a read waits for the map.
+        write_timeout_seconds: the longest that a write waits for the log.
+        value_limit_bytes: the largest value taken; lower where the log takes less.
+        max_connections: open connections on the data port; one more is refused.
+        drain_seconds: from NotReady until new connections are refused: the time in which load balancers learn of it.
+        stop_seconds: the whole graceful stop at most, `drain_seconds` included.
+        log_level: of the program's own log: `debug`, `info`, `warning` or `error`.
+    """
+
+    log: str
+    topic_id: str | None
+    write_mode: WriteMode
+    name: str
+    host: str | None
+    http_port: int
+    admin_port: int
+    read_timeout_seconds: float
+    write_timeout_seconds: float
+    value_limit_bytes: int
+    max_connections: int
+    drain_seconds: float
+    stop_seconds: float
+    log_level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its field in `Config`, its default as text (None: required), how to read it, and its help."""
+
+    field: str
+    default: str | None
+    parse: Callable[[str], Any]
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.field.upper()
+
+    @property
+    def flag(self) -> str:
+        """The command line's flag."""
+        return "--" + self.field.replace("_", "-")
+
+
+def _number(kind: type[int] | type[float], *, least: float, most: float = math.inf) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most or math.isinf(value):
+            limits = f"from {least:g} to {most:g}" if most < math.inf else f"{least:g} or more"
+            raise ValueError(f"must be {limits}")
+        return value
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _write_mode(text: str) -> WriteMode:
+    return WriteMode(_one_of(*(mode.value for mode in WriteMode))(text))
+
+
+SETTINGS: Final = (
+    Setting("log", None, str, "the log: memory: or kafka://host:port[,host:port...]/topic"),
+    Setting("topic_id", "", lambda text: text or None, "the only topic id to follow (default: the one found at start)"),
+    Setting("write_mode", "Leaderless", _write_mode, "Leaderless: take writes; ReadOnly: serve what others write"),
+    Setting("name", "", lambda text: text or socket.gethostname(), "this replica's name (default: the host's)"),
+    Setting("host", "", lambda text: text or None, "the address to listen on (default: all)"),
+    Setting("http_port", "8080", _number(int, least=0, most=65535), "the data port"),
+    Setting("admin_port", "9090", _number(int, least=0, most=65535), "the port of /livez /readyz /metrics /status"),
+    Setting("read_timeout_seconds", "1", _number(float, least=0.001, most=60), "the longest wait of a read"),
+    Setting("write_timeout_seconds", "5", _number(float, least=0.1, most=60), "the longest wait of a write"),
+    Setting("value_limit_bytes", "1048576", _number(int, least=1, most=64 << 20), "the largest value taken"),
+    Setting("max_connections", "10000", _number(int, least=1), "open connections on the data port, at most"),
+    Setting("drain_seconds", "5", _number(float, least=0, most=600), "from NotReady until connections are refused"),
+    Setting("stop_seconds", "20", _number(float, least=0, most=3600), "the whole graceful stop, at most"),
+    Setting("log_level", "info", _one_of("debug", "info", "warning", "error"), "of the program's own log"),
+)
+
+
+def parse_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
+    """The configuration that flags and environment spell.
+
+    Raises:
+        ConfigError: something is missing, unknown or out of range; names every problem, one a line.
+    """
+    parser = argparse.ArgumentParser(
+        prog="sharedlogkv-replica",
+        description="A stateless replica of a key-value store on a shared log.",
+        epilog=f"Every option can be set in the environment as {PREFIX}<NAME>; the option wins.",
+    )
+    for setting in SETTINGS:
+        shown = "" if setting.default in (None, "") else f" (default: {setting.default})"
+        parser.add_argument(setting.flag, dest=setting.field, help=setting.help + shown)
+    given = vars(parser.parse_args(arguments))
+
+    values: dict[str, Any] = {}
+    known = {setting.variable for setting in SETTINGS}
+    problems = [
+        f"{name} is not a setting" for name in sorted(environment) if name.startswith(PREFIX) and name not in known
+    ]
+    for setting in SETTINGS:
+        text = given[setting.field] or environment.get(setting.variable) or setting.default
+        if text is None:
+            problems.append(f"{setting.flag} (or {setting.variable}) is missing: {setting.help}")
+            continue
+        try:
+            values[setting.field] = setting.parse(text)
+        except ValueError as error:
+            problems.append(f"{setting.flag} (or {setting.variable}) is {text!r}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Config(**values)

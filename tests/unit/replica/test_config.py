@@ -1,0 +1,45 @@
+"""Flags, variables, defaults and refusals."""
+
+import pytest
+
+from sharedlogkv_replica.config import SETTINGS, parse_config
+from sharedlogkv_replica.core.modes import WriteMode
+from sharedlogkv_replica.errors import ConfigError
+
+
+def test_the_log_is_all_that_must_be_told() -> None:
+    config = parse_config(["--log", "memory:"], {})
+    assert (config.log, config.topic_id, config.write_mode) == ("memory:", None, WriteMode.LEADERLESS)
+    assert (config.http_port, config.admin_port, config.value_limit_bytes) == (8080, 9090, 1 << 20)
+    assert config.name
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    environment = {"SLKV_REPLICA_LOG": "memory:", "SLKV_REPLICA_HTTP_PORT": "1", "SLKV_REPLICA_ADMIN_PORT": "2"}
+    config = parse_config(["--http-port", "3"], environment)
+    assert (config.http_port, config.admin_port) == (3, 2)
+
+
+def test_all_problems_are_told_together() -> None:
+    environment = {"SLKV_REPLICA_HTTP_PORT": "70000", "SLKV_REPLICA_WRITE_MODE": "Both", "SLKV_REPLICA_HTTPPORT": "1"}
+    with pytest.raises(ConfigError) as caught:
+        parse_config([], environment)
+    text = str(caught.value)
+    assert "--log (or SLKV_REPLICA_LOG) is missing" in text
+    assert "'70000': must be from 0 to 65535" in text
+    assert "'Both': must be one of Leaderless, ReadOnly" in text
+    assert "SLKV_REPLICA_HTTPPORT is not a setting" in text
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", "1e9"])
+def test_a_duration_must_be_a_sensible_number(text: str) -> None:
+    with pytest.raises(ConfigError, match="read-timeout-seconds"):
+        parse_config(["--log", "memory:", "--read-timeout-seconds", text], {})
+
+
+def test_every_setting_has_a_field_a_variable_and_help() -> None:
+    config = parse_config(["--log", "memory:"], {})
+    for setting in SETTINGS:
+        assert hasattr(config, setting.field)
+        assert setting.variable == f"SLKV_REPLICA_{setting.field.upper()}"
+        assert setting.help
