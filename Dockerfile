@@ -1,0 +1,42 @@
+# One image, both programs: `sharedlogkv-operator` and `sharedlogkv-replica` are on the PATH; the command chooses.
+# Any Debian image with Python 3.11 or newer and its venv module is a base.
+ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS build
+# The CA bundle that pip trusts, where it is not the system's: mount the file and name it here.
+ARG PIP_CERT=
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# pip lives in a venv of its own and installs into the other one, which therefore holds no pip.
+RUN python3 -m venv /build/pip && python3 -m venv --without-pip /app
+WORKDIR /build/src
+
+# The dependencies are a layer of their own: a change of a source file does not install them again.
+COPY pyproject.toml constraints.txt ./
+RUN python3 -c 'import tomllib; \
+extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+print(*extras["operator"], *extras["replica"], sep="\n")' > requirements.txt \
+    && export ${PIP_CERT:+PIP_CERT="$PIP_CERT"} \
+    && /build/pip/bin/pip --python /app/bin/python install --no-compile -r requirements.txt -c constraints.txt \
+    && find /app/lib -depth -type d \( -name tests -o -name test \) -exec rm -rf {} + \
+    && /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib
+
+COPY LICENSE ./
+COPY operator operator
+COPY replica replica
+RUN export ${PIP_CERT:+PIP_CERT="$PIP_CERT"} \
+    && /build/pip/bin/pip --python /app/bin/python install --no-compile --no-deps . \
+    && /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib
+
+FROM ${BASE_IMAGE}
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="SharedLogKV" \
+      org.opencontainers.image.description="A key-value store on a shared log, and the Kubernetes operator that runs it" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /app /app
+# Everything is compiled already, and the root file system may be read-only: Python writes nothing.
+ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 65532:65532
+EXPOSE 8080 9090
+# A first try without Kafka or Kubernetes; in a cluster every pod says its own command.
+CMD ["sharedlogkv-replica", "--log", "memory:"]

@@ -1,0 +1,116 @@
+# Everything that a developer types; `make help` lists it. What is more than a few lines is in tests/support/pipeline.py.
+#
+# The system tests and the demo run on a testbed that they bring up themselves, or, when KUBECONFIG (or SLKV_KUBECONFIG)
+# and SLKV_KAFKA (host:port of a broker that the pods reach) are set, on that cluster; IMAGE must then be pullable there.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+export IMAGE ?= localhost/sharedlogkv:dev
+# Further arguments of pytest, as in `make unit ARGS="-k token -x"`.
+export ARGS ?=
+# KEEP=1 leaves the testbed of integration, e2e and test up, to look around with `tests/testbed/testbed sh --name test`.
+export KEEP ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+PIPELINE := $(PYTHON) -m tests.support.pipeline
+TESTBED := tests/testbed/testbed
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Set up
+
+.PHONY: venv
+venv: $(VENV)/.installed ## Create .venv with the project and all that its tests need
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import ensurepip, venv' || tests/support/install-debian-packages python3-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off -e '.[operator,replica,dev]' -c constraints.txt
+	touch $@
+
+##@ Without a cluster
+
+.PHONY: check
+check: format-check lint types layers unit property ## Format, lint, types, layers, unit and property tests: before every commit
+
+.PHONY: format
+format: venv ## Format the code
+	$(BIN)/ruff format .
+
+.PHONY: format-check
+format-check: venv ## Check the format
+	$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: venv ## Lint
+	$(BIN)/ruff check .
+
+.PHONY: types
+types: venv ## Check the types
+	$(BIN)/mypy operator replica tests
+
+.PHONY: layers
+layers: venv ## Check who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: unit
+unit: venv ## Run the unit tests
+	$(PYTEST) tests/unit $(ARGS)
+
+.PHONY: property
+property: venv ## Run the property tests
+	$(PYTEST) tests/property $(ARGS)
+
+##@ On a cluster
+
+.PHONY: integration
+integration: ## Run the tests against a real Kafka and a real API server
+	$(PIPELINE) integration
+
+.PHONY: e2e
+e2e: ## Run the tests of the real images on a real cluster
+	$(PIPELINE) e2e
+
+.PHONY: test
+test: ## Run everything, quickest first, and say where the time went
+	$(PIPELINE) test
+
+.PHONY: bench
+bench: ## Measure, beside its peers, on this machine
+	$(PIPELINE) bench
+
+.PHONY: demo
+demo: ## From nothing to a running store, step by step; leaves it up
+	$(PIPELINE) demo
+
+.PHONY: demo-down
+demo-down: ## Remove what `make demo` left up
+	$(PYTHON) -m tests.demo down
+
+##@ Parts
+
+.PHONY: image
+image: ## Build the image
+	$(TESTBED) image
+
+.PHONY: testbed-build
+testbed-build: ## Fetch and build all that a testbed needs (the first time: a quarter of an hour)
+	$(TESTBED) build
+
+.PHONY: verify-testbed
+verify-testbed: ## Check the testbed itself
+	$(PIPELINE) verify-testbed
+
+.PHONY: clean
+clean: ## Remove what was built here (not the testbed's cache)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

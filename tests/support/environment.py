@@ -1,0 +1,68 @@
+"""Where the system tests and the demo run: on a testbed of this project, or on somebody's own cluster and Kafka.
+
+`tests/testbed/testbed sh` sets `KUBECONFIG` and `KAFKA_BOOTSTRAP`; the user of a cluster sets `KUBECONFIG` (or
+`SLKV_KUBECONFIG`) and `SLKV_KAFKA`. Whoever needs one of them asks here, so that what is missing is said once, and well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEFAULT_IMAGE = "localhost/sharedlogkv:dev"
+
+
+class EnvironmentIncomplete(Exception):
+    """A variable is missing that says where the cluster or Kafka is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A cluster and a Kafka to run on.
+
+    Attributes:
+        kubeconfig: Path of the file that kubectl and helm use.
+        kafka: `host:port[,host:port...]`, as the pods and this process reach it.
+        image: The image of both programs, pullable by the nodes or loaded there.
+        in_testbed: This process runs inside a testbed, where pod addresses and cluster DNS names can be reached.
+    """
+
+    kubeconfig: str
+    kafka: str
+    image: str
+    in_testbed: bool
+
+
+def has_own_cluster(environ: Mapping[str, str]) -> bool:
+    """Return whether the user brings a cluster and a Kafka, so that no testbed is wanted.
+
+    Raises:
+        EnvironmentIncomplete: `SLKV_KAFKA` or `SLKV_KUBECONFIG` is set without its partner. (`KUBECONFIG` alone means
+            nothing: many developers have it set always.)
+    """
+    kafka, kubeconfig = environ.get("SLKV_KAFKA"), environ.get("SLKV_KUBECONFIG")
+    if kafka and not (kubeconfig or environ.get("KUBECONFIG")):
+        raise EnvironmentIncomplete("SLKV_KAFKA is set, but neither SLKV_KUBECONFIG nor KUBECONFIG: set both or none")
+    if kubeconfig and not kafka:
+        raise EnvironmentIncomplete("SLKV_KUBECONFIG is set, but not SLKV_KAFKA (host:port): set both or none")
+    return bool(kafka)
+
+
+def parse_environment(environ: Mapping[str, str]) -> Environment:
+    """Return where to run.
+
+    Raises:
+        EnvironmentIncomplete: A variable is missing; the message names it and what to do.
+    """
+    kubeconfig = environ.get("SLKV_KUBECONFIG") or environ.get("KUBECONFIG")
+    kafka = environ.get("SLKV_KAFKA") or environ.get("KAFKA_BOOTSTRAP")
+    missing = [name for name, value in (("KUBECONFIG", kubeconfig), ("SLKV_KAFKA", kafka)) if not value]
+    if missing or not kubeconfig or not kafka:
+        raise EnvironmentIncomplete(
+            f"{' and '.join(missing)} not set: run `make integration` or `make e2e`, which bring up a testbed; or, with a "
+            "testbed up, `tests/testbed/testbed sh --name NAME COMMAND`; or set KUBECONFIG and SLKV_KAFKA for your own cluster"
+        )
+    return Environment(
+        kubeconfig=kubeconfig,
+        kafka=kafka,
+        image=environ.get("IMAGE") or DEFAULT_IMAGE,
+        in_testbed="SLKV_KAFKA" not in environ,
+    )

@@ -1,0 +1,162 @@
+"""Run the stages of `make test` and its siblings in order, quickest first, and say where the time went.
+
+A stage is a command that could be typed; after the first that fails only the clean-up stages run. The system tests' stages
+run inside a testbed that is brought up for them, unless the user brings a cluster (`tests.support.environment`). Started by
+the Makefile with the system's Python, before there is a virtual environment: nothing but the standard library here.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Literal
+
+from tests.support.environment import EnvironmentIncomplete, has_own_cluster
+
+PYTHON = ".venv/bin/python"
+TESTBED = "tests/testbed/testbed"
+INSTANCE = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a pipeline.
+
+    Attributes:
+        name: What the table calls it.
+        command: The words of the command line.
+        cleans_up: The name of the stage whose traces this one removes: it runs whenever that one was begun.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    cleans_up: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stage ended, and the wall-clock seconds it took."""
+
+    stage: Stage
+    result: Literal["ok", "FAILED", "not run"]
+    seconds: float = 0.0
+
+
+def make(target: str) -> Stage:
+    """Return the stage that is a target of the Makefile."""
+    return Stage(target, ("make", target))
+
+
+def static_stages() -> list[Stage]:
+    """Return what needs no cluster, quickest first."""
+    return [make(name) for name in ("venv", "format-check", "lint", "layers", "types", "unit", "property")]
+
+
+def on_testbed(stages: Sequence[Stage], *, nodes: int, brokers: int, keep: bool) -> list[Stage]:
+    """Return the stages with a testbed brought up before them (and the image loaded, where there are nodes), and removed after."""
+    image = [make("image")] if nodes else []
+    load = [Stage("load image", (TESTBED, "load", "--name", INSTANCE))] if nodes else []
+    size = ("--nodes", str(nodes), "--brokers", str(brokers))
+    up = Stage("testbed up", (TESTBED, "up", "--name", INSTANCE, *size))
+    inside = [Stage(s.name, (TESTBED, "sh", "--name", INSTANCE, *s.command)) for s in stages]
+    down = [] if keep else [Stage("testbed down", (TESTBED, "down", "--name", INSTANCE), cleans_up=up.name)]
+    return [make("testbed-build"), *image, up, *load, *inside, *down]
+
+
+def plan(goal: str, *, arguments: Sequence[str], own_cluster: bool, keep: bool) -> list[Stage]:
+    """Return the stages of a goal.
+
+    Args:
+        goal: `integration`, `e2e`, `bench` or `test`.
+        arguments: Further arguments of pytest.
+        own_cluster: Run on the cluster that the environment names, not on a testbed.
+        keep: Leave the testbed up.
+
+    Raises:
+        KeyError: There is no such goal.
+    """
+
+    def tests(name: str) -> Stage:
+        return Stage(name, (PYTHON, "-m", "pytest", f"tests/{name}", *arguments))
+
+    before, system, nodes = {
+        "integration": ([make("venv")], [tests("integration")], 0),
+        "e2e": ([make("venv")], [tests("e2e")], 3),
+        "bench": ([make("venv")], [Stage("bench", (PYTHON, "-m", "tests.bench", *arguments))], 0),
+        "test": (static_stages(), [tests("integration"), tests("e2e")], 3),
+    }[goal]
+    return [*before, *(system if own_cluster else on_testbed(system, nodes=nodes, brokers=1, keep=keep))]
+
+
+def run(
+    stages: Sequence[Stage],
+    *,
+    execute: Callable[[tuple[str, ...]], bool],
+    clock: Callable[[], float],
+) -> list[Outcome]:
+    """Run the stages until one fails, and the clean-up of whatever was begun; return how each ended, in order."""
+    outcomes: list[Outcome] = []
+    begun: set[str] = set()
+    failed = False
+    for stage in stages:
+        if failed and stage.cleans_up not in begun:
+            outcomes.append(Outcome(stage, "not run"))
+            continue
+        begun.add(stage.name)
+        begin = clock()
+        succeeded = execute(stage.command)
+        outcomes.append(Outcome(stage, "ok" if succeeded else "FAILED", clock() - begin))
+        failed = failed or not succeeded
+    return outcomes
+
+
+def format_table(outcomes: Sequence[Outcome]) -> str:
+    """Return the table of stages, results and seconds, with the sum."""
+    rows = [(o.stage.name, o.result, f"{o.seconds:8.1f} s") for o in outcomes]
+    total = ("total", "", f"{sum(o.seconds for o in outcomes):8.1f} s")
+    return "\n".join(f"{name:16} {result:8} {seconds}" for name, result, seconds in [*rows, total])
+
+
+def execute_command(command: tuple[str, ...]) -> bool:
+    """Run a command with our own output and no input; return whether it succeeded. An interrupt counts as a failure."""
+    print(f"\n==> {shlex.join(command)}", flush=True)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        return process.wait() == 0
+    except KeyboardInterrupt:
+        # The terminal interrupted the command as well; a `kill` of this process did not.
+        process.terminate()
+        process.wait()
+        print("interrupted", file=sys.stderr)
+        return False
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run the goal that the command line names; return the exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        own_cluster = has_own_cluster(os.environ)
+    except EnvironmentIncomplete as error:
+        print(error, file=sys.stderr)
+        return 2
+    arguments = shlex.split(os.environ.get("ARGS", ""))
+    stages = plan(sys.argv[1], arguments=arguments, own_cluster=own_cluster, keep=bool(os.environ.get("KEEP")))
+    outcomes = run(stages, execute=execute_command, clock=time.monotonic)
+    print(f"\n{format_table(outcomes)}", flush=True)
+    failed = [o.stage for o in outcomes if o.result == "FAILED"]
+    for stage in failed:
+        print(f"\n{stage.name} failed: {shlex.join(stage.command)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
