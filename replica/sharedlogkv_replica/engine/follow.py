@@ -103,17 +103,11 @@ class Follower:
         lives: how often following began.
     """
 
-    def __init__(
-        self,
-        log: SharedLog,
-        *,
-        pinned_id: str | None,
-        on_open: Callable[[LogDescription], None] = lambda _: None,
-    ) -> None:
-        """A follower of `log`, which must have the id `pinned_id`; without one, the first id seen becomes the pin."""
+    def __init__(self, log: SharedLog, *, on_open: Callable[[LogDescription], None] = lambda _: None) -> None:
+        """A follower of `log`: of the one with the id first seen, and no other that may take its name later."""
         self._log = log
-        self._pinned_id = pinned_id
         self._on_open = on_open
+        self._pinned_id: str | None = None
         self.store = Store()
         self.waiters = Waiters()
         self.lag = LagMeter()
@@ -185,7 +179,7 @@ class Follower:
             task.result()
 
     def _check_id(self, log_id: str | None) -> None:
-        """Pins the first id seen where none was given.
+        """Pins the first id seen.
 
         Raises:
             LogReplaced: the log that bears the name is not the pinned one.
@@ -283,8 +277,8 @@ class Follower:
             asked_at = time.monotonic()
             try:
                 asked_at_ms = time.time_ns() // 1_000_000
-                end = await self._log.end()
                 self._check_id(await self._log.identify())
+                end = await self._log.end()
             except (LogRefused, LogUnavailable) as error:
                 self._note_out_of_reach(error)
             else:

@@ -39,7 +39,6 @@ class Replica:
         *,
         name: str,
         write_mode: WriteMode,
-        pinned_id: str | None,
         write_timeout_seconds: float,
         value_limit_bytes: int,
     ) -> None:
@@ -47,7 +46,7 @@ class Replica:
         self.write_mode = write_mode
         self.value_limit_bytes = value_limit_bytes
         self._configured_value_limit_bytes = value_limit_bytes
-        self.follower = Follower(log, pinned_id=pinned_id, on_open=self._adapt)
+        self.follower = Follower(log, on_open=self._adapt)
         self.store: Store = self.follower.store
         self.commit: GroupCommit | None = None
         if write_mode is WriteMode.LEADERLESS:

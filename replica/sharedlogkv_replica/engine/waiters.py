@@ -72,7 +72,7 @@ class Waiters:
         self._bury()
 
     def _bury(self) -> None:
-        """Counts one more dead entry; a client may hold a token that this log never reaches, so they must not pile up."""
+        """Counts a dead entry: a client may hold a token that this log never reaches, and those must not pile up."""
         self._dead += 1
         if len(self._heap) > _REBUILD_FROM and self._dead > len(self._heap) // 2:
             self._heap = [entry for entry in self._heap if not entry[2].done()]
