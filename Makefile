@@ -102,6 +102,10 @@ demo-down: ## Remove what `make demo` left up
 image: ## Build the image
 	$(TESTBED) image
 
+.PHONY: chart-crds
+chart-crds: ## Copy the CRD into the chart
+	cp crds/*.yaml charts/sharedlogkv/files/crds/
+
 .PHONY: testbed-build
 testbed-build: ## Fetch and build all that a testbed needs (the first time: a quarter of an hour)
 	$(TESTBED) build

@@ -1,7 +1,7 @@
 """Where the system tests and the demo run: on a testbed of this project, or on somebody's own cluster and Kafka.
 
 `tests/testbed/testbed sh` sets `KUBECONFIG` and `KAFKA_BOOTSTRAP`; the user of a cluster sets `KUBECONFIG` (or
-`SLKV_KUBECONFIG`) and `SLKV_KAFKA`. Whoever needs one of them asks here, so that what is missing is said once, and well.
+`SLKV_KUBECONFIG`) and `SLKV_KAFKA`. Whoever needs one of them asks here, so that what is missing is said once and well.
 """
 
 from collections.abc import Mapping
@@ -57,8 +57,9 @@ def parse_environment(environ: Mapping[str, str]) -> Environment:
     missing = [name for name, value in (("KUBECONFIG", kubeconfig), ("SLKV_KAFKA", kafka)) if not value]
     if missing or not kubeconfig or not kafka:
         raise EnvironmentIncomplete(
-            f"{' and '.join(missing)} not set: run `make integration` or `make e2e`, which bring up a testbed; or, with a "
-            "testbed up, `tests/testbed/testbed sh --name NAME COMMAND`; or set KUBECONFIG and SLKV_KAFKA for your own cluster"
+            f"{' and '.join(missing)} not set: run `make integration` or `make e2e`, which bring up a testbed; "
+            "or, with one up, `tests/testbed/testbed sh --name NAME COMMAND`; "
+            "or set KUBECONFIG and SLKV_KAFKA (host:port) for your own cluster"
         )
     return Environment(
         kubeconfig=kubeconfig,

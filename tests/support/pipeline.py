@@ -1,7 +1,7 @@
 """Run the stages of `make test` and its siblings in order, quickest first, and say where the time went.
 
-A stage is a command that could be typed; after the first that fails only the clean-up stages run. The system tests' stages
-run inside a testbed that is brought up for them, unless the user brings a cluster (`tests.support.environment`). Started by
+A stage is a command that could be typed; after the first that fails only the clean-up stages run. The system tests run
+inside a testbed that is brought up for them, unless the user brings a cluster (`tests.support.environment`). Started by
 the Makefile with the system's Python, before there is a virtual environment: nothing but the standard library here.
 """
 
@@ -58,7 +58,7 @@ def static_stages() -> list[Stage]:
 
 
 def on_testbed(stages: Sequence[Stage], *, nodes: int, brokers: int, keep: bool) -> list[Stage]:
-    """Return the stages with a testbed brought up before them (and the image loaded, where there are nodes), and removed after."""
+    """Return the stages with a testbed brought up before them, holding the image if it has nodes, and removed after."""
     image = [make("image")] if nodes else []
     load = [Stage("load image", (TESTBED, "load", "--name", INSTANCE))] if nodes else []
     size = ("--nodes", str(nodes), "--brokers", str(brokers))

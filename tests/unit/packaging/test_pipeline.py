@@ -1,0 +1,75 @@
+"""The stages of `make test`: their order, what a failure does, and the table of times."""
+
+from tests.support.pipeline import Stage, format_table, plan, run
+
+
+def run_with_failures(stages: list[Stage], *failing: str) -> tuple[list[str], list[str]]:
+    """Return the names of the stages that were executed, and each stage's result."""
+    executed: list[str] = []
+    names = {stage.command: stage.name for stage in stages}
+
+    def execute(command: tuple[str, ...]) -> bool:
+        executed.append(names[command])
+        return names[command] not in failing
+
+    outcomes = run(stages, execute=execute, clock=lambda: float(len(executed)))
+    return executed, [outcome.result for outcome in outcomes]
+
+
+def stages_of(goal: str, *, own_cluster: bool = False, keep: bool = False) -> list[Stage]:
+    return plan(goal, arguments=("-x",), own_cluster=own_cluster, keep=keep)
+
+
+def test_everything_runs_quickest_first_and_the_testbed_is_removed_at_the_end() -> None:
+    names = [stage.name for stage in stages_of("test")]
+    system = ["testbed-build", "image", "testbed up", "load image", "integration", "e2e", "testbed down"]
+    assert names == ["venv", "format-check", "lint", "layers", "types", "unit", "property", *system]
+
+
+def test_a_failure_stops_what_follows_but_for_the_clean_up() -> None:
+    stages = stages_of("test")
+    executed, results = run_with_failures(stages, "integration")
+    assert executed[-2:] == ["integration", "testbed down"]
+    assert results[-3:] == ["FAILED", "not run", "ok"]
+
+
+def test_a_testbed_that_was_not_begun_is_not_removed() -> None:
+    executed, results = run_with_failures(stages_of("test"), "unit")
+    assert executed[-1] == "unit"
+    assert set(results[executed.index("unit") + 1 :]) == {"not run"}
+
+
+def test_a_testbed_that_failed_to_come_up_is_removed() -> None:
+    executed, _ = run_with_failures(stages_of("e2e"), "testbed up")
+    assert executed[-2:] == ["testbed up", "testbed down"]
+
+
+def test_system_tests_run_inside_the_testbed_with_the_arguments_of_pytest() -> None:
+    commands = {stage.name: stage.command for stage in stages_of("e2e")}
+    assert commands["e2e"][:4] == ("tests/testbed/testbed", "sh", "--name", "test")
+    assert commands["e2e"][-2:] == ("tests/e2e", "-x")
+
+
+def test_integration_tests_alone_need_no_nodes_and_no_image() -> None:
+    names = [stage.name for stage in stages_of("integration")]
+    assert names == ["venv", "testbed-build", "testbed up", "integration", "testbed down"]
+
+
+def test_on_the_user_s_cluster_no_testbed_is_touched() -> None:
+    assert [stage.name for stage in stages_of("e2e", own_cluster=True)] == ["venv", "e2e"]
+
+
+def test_a_testbed_that_is_to_be_kept_is_not_removed() -> None:
+    assert "testbed down" not in [stage.name for stage in stages_of("test", keep=True)]
+
+
+def test_the_table_shows_each_stage_with_its_seconds_and_the_sum() -> None:
+    stages = [Stage("first", ("true",)), Stage("second", ("false",)), Stage("third", ("never",))]
+    times = iter([0.0, 1.5, 2.0, 4.0])
+    outcomes = run(stages, execute=lambda command: command == ("true",), clock=lambda: next(times))
+    assert [line.split() for line in format_table(outcomes).splitlines()] == [
+        ["first", "ok", "1.5", "s"],
+        ["second", "FAILED", "2.0", "s"],
+        ["third", "not", "run", "0.0", "s"],
+        ["total", "3.5", "s"],
+    ]
