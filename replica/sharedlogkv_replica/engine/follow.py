@@ -101,6 +101,7 @@ class Follower:
         waiters: reads that wait for an offset.
         records: records applied since the start.
         lives: how often following began.
+        ticked_at: the monotonic clock when the follower last showed that it turns, in seconds; for liveness.
     """
 
     def __init__(self, log: SharedLog, *, on_open: Callable[[LogDescription], None] = lambda _: None) -> None:
@@ -116,6 +117,7 @@ class Follower:
         self.standing = Standing(False, Reason.STARTING, "the log is not open yet")
         self.records = 0
         self.lives = 0
+        self.ticked_at = time.monotonic()
         self._out_of_reach_since: float | None = None
 
     @property
@@ -137,6 +139,7 @@ class Follower:
         """Lives again and again, until cancelled. Ends by itself only with a bug's exception."""
         backoff = FIRST_BACKOFF_SECONDS
         while True:
+            self.ticked_at = time.monotonic()
             try:
                 await self._live()
             except LogUnavailable as error:
@@ -274,7 +277,7 @@ class Follower:
         caught_up = time.monotonic()
         awaited: tuple[Position, float] | None = None  # an end to reach, and the monotonic clock when it was asked for
         while True:
-            asked_at = time.monotonic()
+            self.ticked_at = asked_at = time.monotonic()
             try:
                 asked_at_ms = time.time_ns() // 1_000_000
                 self._check_id(await self._log.identify())

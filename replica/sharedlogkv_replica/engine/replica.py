@@ -5,7 +5,7 @@ import time
 from importlib.metadata import version
 from typing import Final
 
-from sharedlogkv_replica.core.modes import Standing, WriteMode
+from sharedlogkv_replica.core.modes import Reason, Standing, WriteMode
 from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, Entry, Offset, Position
 from sharedlogkv_replica.core.store import Store
 from sharedlogkv_replica.core.token import LogIdentity
@@ -19,6 +19,13 @@ VERSION: Final = version("sharedlogkv")
 
 _LARGEST_FRAME_BYTES: Final = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES + KEY_LIMIT_BYTES
 """What a batch of one record takes beside its value, at most."""
+
+
+_HUNG_SECONDS: Final = 60.0
+"""Far above every deadline inside one turn of the follower, so that only a hang reaches it."""
+
+
+_STOPPING: Final = Standing(True, Reason.STOPPING, "the replica was told to stop, and finishes what is in flight")
 
 
 class Replica:
@@ -45,6 +52,7 @@ class Replica:
         self.name = name
         self.write_mode = write_mode
         self.value_limit_bytes = value_limit_bytes
+        self._retiring = False
         self._configured_value_limit_bytes = value_limit_bytes
         self.follower = Follower(log, on_open=self._adapt)
         self.store: Store = self.follower.store
@@ -63,7 +71,13 @@ class Replica:
     @property
     def standing(self) -> Standing:
         """Whether data requests are answered, and why (not)."""
+        if self._retiring and self.follower.standing.ready:
+            return _STOPPING
         return self.follower.standing
+
+    def retire(self) -> None:
+        """From now on not Ready for new clients; requests are still answered until the servers end."""
+        self._retiring = True
 
     @property
     def position(self) -> Position:
@@ -82,6 +96,13 @@ class Replica:
             tasks.create_task(self.follower.run(), name="follower")
             if self.commit is not None:
                 tasks.create_task(self.commit.run(), name="group-commit")
+
+    def ailment(self) -> str | None:
+        """Why only a restart would help; None while all is well. An outage of the log is no reason to restart."""
+        silent = time.monotonic() - self.follower.ticked_at
+        if silent > _HUNG_SECONDS:
+            return f"the follower has not turned for {silent:.0f} s"
+        return None
 
     def write(self, entry: Entry) -> "asyncio.Future[Offset]":
         """Joins the next group commit; ends with the record's offset, or with an error of `GroupCommit.submit`."""

@@ -1,10 +1,14 @@
 """Flags, variables, defaults and refusals."""
 
+from pathlib import Path
+
 import pytest
 
-from sharedlogkv_replica.config import SETTINGS, parse_config
+from sharedlogkv_replica.config import SETTINGS, Setting, parse_config
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.errors import ConfigError
+
+REFERENCE = Path(__file__).parents[3] / "docs" / "replica.md"
 
 
 def test_the_log_is_all_that_must_be_told() -> None:
@@ -43,3 +47,10 @@ def test_every_setting_has_a_field_a_variable_and_help() -> None:
         assert hasattr(config, setting.field)
         assert setting.variable == f"SLKV_REPLICA_{setting.field.upper()}"
         assert setting.help
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.field)
+def test_every_setting_is_documented_with_its_default(setting: Setting) -> None:
+    default = f"`{setting.default}`" if setting.default else "" if setting.default == "" else "(required)"
+    row = f"| `{setting.flag}` | `{setting.variable}` | {default} | {setting.help} |"
+    assert row in REFERENCE.read_text()

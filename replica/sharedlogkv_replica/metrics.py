@@ -1,0 +1,177 @@
+"""What a scrape of `/metrics` gives: names and units for the plain numbers that the layers below count.
+
+Nothing is counted here and no hot path knows Prometheus: the collector reads the counters when it is scraped.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sharedlogkv_replica.core.modes import Reason
+from sharedlogkv_replica.engine.replica import VERSION, Replica
+from sharedlogkv_replica.log.counters import LogCounters
+from sharedlogkv_replica.server.counters import Histogram, HttpCounters
+
+_PREFIX: Final = "slkv_replica_"
+
+
+def _counter(
+    name: str, text: str, samples: Iterable[tuple[Sequence[str], float]], labels: Sequence[str] = ()
+) -> Metric:
+    family = CounterMetricFamily(_PREFIX + name, text, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _count(name: str, text: str, value: float) -> Metric:
+    return _counter(name, text, [((), value)])
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(_PREFIX + name, text, value=value)
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
+    bounds = [*(str(bound) for bound in histogram.bounds), "+Inf"]
+    buckets = list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
+    return HistogramMetricFamily(_PREFIX + name, text, buckets=buckets, sum_value=histogram.total)
+
+
+class ReplicaCollector(Collector):
+    """The replica's metrics, read off its parts at each scrape."""
+
+    def __init__(self, replica: Replica, log: LogCounters, http: HttpCounters) -> None:
+        self._replica = replica
+        self._log = log
+        self._http = http
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, in the order of docs/reference.md."""
+        yield from self._standing()
+        yield from self._following()
+        yield from self._writing()
+        yield from self._reading_and_appending()
+        yield from self._serving()
+
+    def _standing(self) -> Iterator[Metric]:
+        standing = self._replica.standing
+        info = GaugeMetricFamily(
+            _PREFIX + "info", "1, with the version and the write mode.", labels=["version", "write_mode"]
+        )
+        info.add_metric([VERSION, self._replica.write_mode.value], 1)
+        yield info
+        yield _gauge("ready", "1 while the replica answers data requests.", standing.ready)
+        reasons = GaugeMetricFamily(
+            _PREFIX + "standing", "1 for the reason of the replica's standing.", labels=["reason"]
+        )
+        for reason in Reason:
+            reasons.add_metric([reason.value], reason is standing.reason)
+        yield reasons
+
+    def _following(self) -> Iterator[Metric]:
+        follower = self._replica.follower
+        now, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+        replay = follower.replay
+        yield _gauge("keys", "Keys in the map.", len(follower.store))
+        yield _gauge(
+            "data_bytes", "Keys and values in the map, without the map's own overhead.", follower.store.data_bytes
+        )
+        yield _count("applied_records", "Records applied to the map.", follower.records)
+        yield _count(
+            "skipped_records", "Records without a user's key, barriers among them.", follower.store.skipped_records
+        )
+        yield _gauge("position", "The next offset to apply.", follower.position)
+        yield _gauge("log_end", "The log's end as last seen: one above its last offset.", follower.lag.end)
+        yield _gauge("lag_records", "Offsets between the map and the log's end.", follower.lag.lag_records)
+        yield _gauge(
+            "lag_seconds", "Upper bound of the age of the oldest record not yet applied.", follower.lag_seconds(now_ms)
+        )
+        yield _gauge("log_out_of_reach_seconds", "How long the log has not answered.", follower.out_of_reach_seconds)
+        yield _count("lives", "Times that following began: 1, and one for each lost or refused log.", follower.lives)
+        yield _gauge("replay_records", "Records applied by the last replay.", replay.records if replay else 0)
+        yield _gauge("replay_seconds", "Duration of the last replay, so far.", replay.elapsed(now) if replay else 0)
+        remaining = replay.remaining_seconds(now) if replay else None
+        yield _gauge("replay_remaining_seconds", "Estimate until the replay is done; 0 when it is.", remaining or 0)
+
+    def _writing(self) -> Iterator[Metric]:
+        waiting = self._replica.follower.waiters
+        yield _gauge("waiting_reads", "Reads that wait for the map now.", len(waiting))
+        commit = self._replica.commit
+        if commit is None:
+            return
+        counters = commit.counters
+        yield _gauge("queued_writes", "Writes that wait for a batch now.", commit.queued_records)
+        yield _count("committed_batches", "Batches acknowledged by the log.", counters.batches)
+        yield _count("committed_records", "Records acknowledged by the log.", counters.records)
+        yield _count("barriers", "Barriers asked for by linearizable reads, after sharing.", counters.barriers)
+        failures = [
+            (["refused"], counters.refused),
+            (["unavailable"], counters.unavailable),
+            (["unknown"], counters.unknown),
+        ]
+        yield _counter("failed_writes", "Writes that were not acknowledged, by outcome.", failures, ["outcome"])
+
+    def _reading_and_appending(self) -> Iterator[Metric]:
+        log = self._log
+        yield _count("log_appends", "Calls to append a batch.", log.appends)
+        yield _count("log_appended_bytes", "Encoded size of the acknowledged batches.", log.appended_bytes)
+        failures = [
+            (["unavailable"], log.append_unavailable),
+            (["unknown"], log.append_unknown),
+            (["refused"], log.append_refused),
+            (["too_large"], log.append_too_large),
+        ]
+        yield _counter("log_failed_appends", "Appends that were not acknowledged, by outcome.", failures, ["outcome"])
+        yield _count("log_resends", "Times that a batch was sent again.", log.resends)
+        yield _count("log_producer_ids", "Producer ids taken; more than one: a sequence was broken.", log.producer_ids)
+        yield _count("log_abandoned_batches", "Batches whose outcome stayed unknown.", log.abandoned_batches)
+        yield _count("log_fenced_batches", "Abandoned batches that can't land any more.", log.fenced_batches)
+        yield _count("log_read_batches", "Batches read.", log.read_batches)
+        yield _count("log_read_records", "Records read.", log.read_records)
+        yield _count(
+            "log_undecodable_records", "Records stepped over, since they could not be read.", log.undecodable_records
+        )
+        yield _count("log_read_errors", "Errors of the reader's client that passed.", log.read_errors)
+        yield _count("log_read_outages", "Times that the reader lost the log.", log.read_outages)
+        yield _count("log_queries", "Questions for the log's end and id.", log.queries)
+        yield _count("log_query_failures", "Of these, those without an answer.", log.query_failures)
+
+    def _serving(self) -> Iterator[Metric]:
+        http = self._http
+        requests = [((method, status), float(count)) for method, status, count in http.requests()]
+        yield _counter("http_requests", "Answered requests.", requests, ["method", "status"])
+        yield _count("http_received_bytes", "Bytes from clients.", http.received_bytes)
+        yield _count("http_sent_bytes", "Bytes to clients.", http.sent_bytes)
+        yield _gauge("http_connections", "Open connections.", http.open_connections)
+        yield _count(
+            "http_accepted_connections", "Connections accepted, refused ones included.", http.accepted_connections
+        )
+        yield _count(
+            "http_refused_connections", "Connections turned away: too many were open.", http.refused_connections
+        )
+        yield _count("http_slow_client_aborts", "Connections cut: the client took no byte.", http.slow_client_aborts)
+        yield _gauge("http_held_body_bytes", "Request bodies in memory.", http.held_body_bytes)
+        yield _count("read_waits", "Reads that could not be answered at once.", http.read_waits)
+        yield _count("read_timeouts", "Of these, those whose deadline came first.", http.read_timeouts)
+        yield _histogram("write_duration_seconds", "From a whole write to its answer.", http.write_seconds)
+        yield _histogram("read_wait_duration_seconds", "From a read that waited to its answer.", http.read_wait_seconds)
+
+
+class Metrics:
+    """The registry of one replica."""
+
+    def __init__(self, replica: Replica, log: LogCounters, http: HttpCounters) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(ReplicaCollector(replica, log, http))
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format, version 0.0.4."""
+        return generate_latest(self._registry)

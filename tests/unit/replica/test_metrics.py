@@ -1,0 +1,47 @@
+"""The exposition, and its documentation."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sharedlogkv_replica.core.modes import WriteMode
+from sharedlogkv_replica.engine.replica import Replica
+from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
+from sharedlogkv_replica.metrics import Metrics
+from sharedlogkv_replica.server.counters import HttpCounters
+
+REFERENCE = Path(__file__).parents[3] / "docs" / "replica.md"
+
+
+def exposed(write_mode: WriteMode = WriteMode.LEADERLESS) -> str:
+    log = MemoryLog(MemoryBroker())
+    replica = Replica(log, name="r", write_mode=write_mode, write_timeout_seconds=5, value_limit_bytes=1 << 20)
+    http = HttpCounters()
+    http.count_answer(b"GET", 404)
+    http.write_seconds.observe(0.003)
+    return Metrics(replica, log.counters, http).exposition().decode()
+
+
+def test_the_exposition_is_in_prometheus_text_format() -> None:
+    families = {family.name: family for family in text_string_to_metric_families(exposed())}
+    assert families["slkv_replica_ready"].samples[0].value == 0
+    assert {sample.labels["reason"]: sample.value for sample in families["slkv_replica_standing"].samples}[
+        "Starting"
+    ] == 1
+    requests = families["slkv_replica_http_requests"].samples
+    assert [(sample.labels, sample.value) for sample in requests] == [({"method": "GET", "status": "4xx"}, 1)]
+    writes = {
+        sample.labels.get("le"): sample.value for sample in families["slkv_replica_write_duration_seconds"].samples
+    }
+    assert (writes["0.0025"], writes["0.005"], writes["+Inf"]) == (0, 1, 1)
+
+
+def test_a_read_only_replica_has_no_metrics_of_writing() -> None:
+    assert "queued_writes" not in exposed(WriteMode.READ_ONLY)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"^# TYPE (slkv_\w+)", exposed(), re.MULTILINE))))
+def test_every_metric_is_documented(name: str) -> None:
+    assert f"`{name}`" in REFERENCE.read_text()
