@@ -1,0 +1,122 @@
+"""Requests, responses and how a response becomes bytes (RFC 9110, RFC 9112). No IO here."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final, Protocol, TypeAlias
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_BODILESS: Final = frozenset({204, 304})
+
+
+@dataclass(slots=True)
+class Response:
+    """One final answer.
+
+    Attributes:
+        status: 200 to 599.
+        headers: complete header lines, each with its line end; without `Date`, framing and `Connection`.
+        body: the content; with HEAD it only gives its length.
+        close: whether the connection ends with it, whatever the client wished.
+    """
+
+    status: int
+    headers: bytes = b""
+    body: bytes = b""
+    close: bool = False
+
+
+@dataclass(slots=True)
+class Request:
+    """One whole request.
+
+    Attributes:
+        method: in capitals, as sent.
+        target: the request target, as sent (percent-encoded).
+        headers: the values of the fields in `NOTED_FIELDS` by lower-case name; repeated ones joined by a comma.
+        body: the content; empty when there was none.
+        keep_alive: whether the connection may go on after the answer.
+        http_1_0: the client speaks HTTP/1.0, and must be told when the connection stays.
+        refusal: the answer is decided already: the request broke the protocol or a limit.
+    """
+
+    method: bytes
+    target: bytes
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+    keep_alive: bool = True
+    http_1_0: bool = False
+    refusal: Response | None = None
+
+
+@dataclass(slots=True)
+class Deferred:
+    """An answer that comes later.
+
+    Attributes:
+        future: ends when the answer can be made.
+        finish: makes it of the ended future; must take any outcome but cancellation. Called exactly once unless the
+            future is cancelled.
+        abandonable: the future may be cancelled once the client is gone.
+    """
+
+    future: "asyncio.Future[Any]"
+    finish: Callable[["asyncio.Future[Any]"], Response]
+    abandonable: bool
+
+
+Outcome: TypeAlias = Response | Deferred
+
+
+class Handler(Protocol):
+    """What a server serves. All methods run on the event loop and must not block."""
+
+    @property
+    def body_limit_bytes(self) -> int:
+        """The largest request body, at the moment."""
+        ...
+
+    def plain_get(self, target: bytes) -> bytes | None:
+        """The whole answer, head and body, to `GET target` on a connection that stays, if it is 200 at once.
+
+        Only asked when the request bears no field of `NOTED_FIELDS` but `Host`. None means: ask `handle`.
+        """
+        ...
+
+    def admit(self, request: Request) -> Response | None:
+        """The refusal that a request, whose body has not been read yet, is bound to get; None if it may be read."""
+        ...
+
+    def handle(self, request: Request) -> Outcome:
+        """The answer to a whole request, or its promise."""
+        ...
+
+
+NOTED_FIELDS: Final = frozenset(
+    {
+        b"connection", b"content-length", b"content-range", b"expect", b"host", b"if-match", b"if-none-match",
+        b"if-unmodified-since", b"slkv-token", b"transfer-encoding", b"upgrade",
+    }
+)  # fmt: skip
+"""The header fields that the server or a handler looks at; all others are counted against the limit and dropped."""
+
+
+def render_head(response: Response, request: Request, *, date_line: bytes, keep_alive: bool) -> bytes:
+    """Status line and header section of `response` to `request`, with the framing that status and method demand.
+
+    Source: RFC 9112 section 6.3; RFC 9110 sections 8.6 (no Content-Length with 204), 9.3.2 (HEAD gives GET's length),
+    15.4.5 (304 is bodiless).
+    """
+    if response.status in _BODILESS:
+        assert not response.body, "204 and 304 have no content"
+        length = b""
+    else:
+        length = b"Content-Length: %d\r\n" % len(response.body)
+    if not keep_alive:
+        connection = b"Connection: close\r\n"
+    else:
+        connection = b"Connection: keep-alive\r\n" if request.http_1_0 else b""
+    return b"".join((_STATUS_LINES[response.status], date_line, response.headers, length, connection, b"\r\n"))

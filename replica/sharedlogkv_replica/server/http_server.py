@@ -1,0 +1,129 @@
+"""An HTTP server on one port: listens, looks after its connections, and stops without losing a request.
+
+Order of a graceful stop (the caller's duty): `drain()` while others still learn that we go; `stop_listening()`; then
+`stop()`. What is in flight is answered; every answer from `drain()` on bears `Connection: close`, so that clients open
+their next connection elsewhere.
+"""
+
+import asyncio
+
+from sharedlogkv_replica.server.clock import CoarseClock
+from sharedlogkv_replica.server.counters import HttpCounters
+from sharedlogkv_replica.server.http_connection import HttpConnection
+from sharedlogkv_replica.server.http_messages import Handler
+from sharedlogkv_replica.server.limits import Limits
+
+_BACKLOG = 4096  # a whole fleet may reconnect at once after a rollout; the kernel lowers it to net.core.somaxconn
+
+_TURNED_AWAY_LIMIT = 1000  # connections beyond the limit that get an answer at the same time; more are just cut
+
+
+class HttpServer:
+    """Serves one handler on one port.
+
+    Attributes:
+        handler: what is served.
+        limits: what a client may ask for.
+        clock: ticks while the server runs.
+        counters: for the metrics.
+        draining: every answer is now its connection's last one.
+    """
+
+    def __init__(self, handler: Handler, *, limits: Limits, clock: CoarseClock, counters: HttpCounters) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.clock = clock
+        self.counters = counters
+        self.draining = False
+        self._connections: set[HttpConnection] = set()
+        self._turned_away: set[HttpConnection] = set()
+        self._listener: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; tells which one the system chose for port 0."""
+        assert self._listener is not None, "not listening"
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    async def listen(self, host: str | None, port: int) -> None:
+        """Serves from now on. `host` None means all interfaces of IPv4 and IPv6, `port` 0 any free one.
+
+        Raises:
+            OSError: the address can't be had.
+        """
+        loop = asyncio.get_running_loop()
+        self._sweep()
+        try:
+            self._listener = await loop.create_server(lambda: HttpConnection(self), host, port, backlog=_BACKLOG)
+        except BaseException:
+            self._stop_sweeping()
+            raise
+
+    def enter(self, connection: HttpConnection) -> bool:
+        """Registers a new connection; False if there are too many, and it must say so and end."""
+        self._connections.add(connection)
+        self._all_gone.clear()
+        self.counters.accepted_connections += 1
+        self.counters.open_connections = len(self._connections)
+        if len(self._connections) - len(self._turned_away) <= self.limits.connections:
+            return True
+        self._turned_away.add(connection)
+        if len(self._turned_away) > _TURNED_AWAY_LIMIT:
+            connection.abort()
+        return False
+
+    def leave(self, connection: HttpConnection) -> None:
+        """Forgets a connection that is gone."""
+        self._connections.discard(connection)
+        self._turned_away.discard(connection)
+        self.counters.open_connections = len(self._connections)
+        if not self._connections:
+            self._all_gone.set()
+
+    def _sweep(self) -> None:
+        """Ticks the clock and ends what has run out of time: one timer for all connections, none per request."""
+        self.clock.tick()
+        for connection in tuple(self._connections):
+            connection.sweep()
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(self.limits.sweep_seconds, self._sweep)
+
+    def _stop_sweeping(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def drain(self) -> None:
+        """From now on every answer ends its connection; new connections are still taken."""
+        self.draining = True
+        for connection in self._connections:
+            connection.leave_short_way()
+
+    def stop_listening(self) -> None:
+        """Takes no new connection any more; idempotent."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    async def stop(self, *, timeout_seconds: float) -> None:
+        """Ends all connections: idle ones at once, the others after their answers; those left at the deadline are cut.
+
+        Returns when the last one is gone. If cancelled, cuts what is left.
+        """
+        self.stop_listening()
+        self.drain()
+        for connection in tuple(self._connections):
+            connection.finish()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._all_gone.wait()
+        except TimeoutError:
+            pass
+        finally:
+            for connection in tuple(self._connections):
+                connection.abort()
+            self._stop_sweeping()
+        await self._all_gone.wait()

@@ -1,0 +1,79 @@
+"""The errors that clients see: RFC 9457 problem documents, one table for all of them.
+
+A slug is API: clients branch on `type`, never on `title` or `detail`. Each is explained in docs/http-api.md.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from sharedlogkv_replica.errors import ReplicaError
+from sharedlogkv_replica.server.http_messages import Response
+
+TYPE_PREFIX: Final = "https://sharedlog.dev/problems/"
+CONTENT_TYPE: Final = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
+RETRY_AFTER: Final = b"Retry-After: 1\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemKind:
+    """One row of the table.
+
+    Attributes:
+        status: the HTTP status.
+        title: the same for every occurrence; `detail` says what it was this time.
+        retry: the cause passes, so the answer bears `Retry-After`.
+    """
+
+    status: int
+    title: str
+    retry: bool = False
+
+
+PROBLEMS: Final = {
+    "bad-request": ProblemKind(400, "The request is malformed"),
+    "conditions-unsupported": ProblemKind(501, "Conditional requests are not supported here"),
+    "consistency-unavailable": ProblemKind(400, "This consistency level is not available here"),
+    "headers-too-large": ProblemKind(431, "The header fields are too large"),
+    "internal-error": ProblemKind(500, "The replica failed on this request"),
+    "key-invalid": ProblemKind(400, "The key is not valid"),
+    "key-not-found": ProblemKind(404, "The key does not exist"),
+    "key-reserved": ProblemKind(400, "The key is reserved"),
+    "log-unavailable": ProblemKind(503, "The log can't be written at the moment", retry=True),
+    "method-not-allowed": ProblemKind(405, "The method is not allowed here"),
+    "no-such-path": ProblemKind(404, "There is nothing at this path"),
+    "not-ready": ProblemKind(503, "The replica is not ready", retry=True),
+    "outcome-unknown": ProblemKind(504, "It is unknown whether the write happened"),
+    "overloaded": ProblemKind(503, "The replica has too much to do", retry=True),
+    "read-only": ProblemKind(403, "This replica does not write"),
+    "read-timeout": ProblemKind(504, "The read's deadline came first", retry=True),
+    "request-timeout": ProblemKind(408, "The request did not arrive in time"),
+    "token-invalid": ProblemKind(400, "The token is malformed"),
+    "token-of-another-log": ProblemKind(410, "The token belongs to another log"),
+    "uri-too-long": ProblemKind(414, "The request target or its key is too long"),
+    "value-too-large": ProblemKind(413, "The value is too large"),
+}
+
+
+class Refused(ReplicaError):
+    """A request can't be carried out; raised while it is read, and answered with the problem that it names."""
+
+    def __init__(self, slug: str, detail: str, *, headers: bytes = b"") -> None:
+        super().__init__(slug, detail)
+        self.response = problem(slug, detail, headers=headers)
+
+
+def problem(slug: str, detail: str, *, headers: bytes = b"", close: bool = False) -> Response:
+    """The answer that reports the problem `slug`.
+
+    Args:
+        slug: a key of `PROBLEMS`.
+        detail: what was wrong this time, with the value, and what to do.
+        headers: more header lines, each with its line end.
+        close: whether the connection ends with it.
+    """
+    kind = PROBLEMS[slug]
+    document = {"type": TYPE_PREFIX + slug, "title": kind.title, "status": kind.status, "detail": detail}
+    retry_after = RETRY_AFTER if kind.retry else b""
+    return Response(kind.status, CONTENT_TYPE + retry_after + headers, orjson.dumps(document), close)
