@@ -1,11 +1,12 @@
 """Where the system tests and the demo run: on a testbed of this project, or on somebody's own cluster and Kafka.
 
-`tests/testbed/testbed sh` sets `KUBECONFIG` and `KAFKA_BOOTSTRAP`; the user of a cluster sets `KUBECONFIG` (or
-`SLKV_KUBECONFIG`) and `SLKV_KAFKA`. Whoever needs one of them asks here, so that what is missing is said once and well.
+The user of a cluster sets `KUBECONFIG` (or `SLKV_KUBECONFIG`) and `SLKV_KAFKA`; `tests/testbed/testbed sh` sets them
+for its own, and `TESTBED` beside. Whoever needs one of them asks here, so that what is missing is said once and well.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 DEFAULT_IMAGE = "localhost/sharedlogkv:dev"
 
@@ -22,13 +23,16 @@ class Environment:
         kubeconfig: Path of the file that kubectl and helm use.
         kafka: `host:port[,host:port...]`, as the pods and this process reach it.
         image: The image of both programs, pullable by the nodes or loaded there.
-        in_testbed: This process runs inside a testbed, where pod addresses and cluster DNS names can be reached.
+        testbed: The program of the testbed inside which this process runs, for faults; None on another cluster. In a
+            testbed, pod addresses and the cluster's DNS names can be reached from here.
+        kafka_logs: Where the testbed's brokers log; None on another cluster.
     """
 
     kubeconfig: str
     kafka: str
     image: str
-    in_testbed: bool
+    testbed: str | None = None
+    kafka_logs: Path | None = None
 
 
 def has_own_cluster(environ: Mapping[str, str]) -> bool:
@@ -38,6 +42,8 @@ def has_own_cluster(environ: Mapping[str, str]) -> bool:
         EnvironmentIncomplete: `SLKV_KAFKA` or `SLKV_KUBECONFIG` is set without its partner. (`KUBECONFIG` alone means
             nothing: many developers have it set always.)
     """
+    if "TESTBED" in environ:
+        raise EnvironmentIncomplete("this is inside a testbed already: run the tests themselves, or leave it")
     kafka, kubeconfig = environ.get("SLKV_KAFKA"), environ.get("SLKV_KUBECONFIG")
     if kafka and not (kubeconfig or environ.get("KUBECONFIG")):
         raise EnvironmentIncomplete("SLKV_KAFKA is set, but neither SLKV_KUBECONFIG nor KUBECONFIG: set both or none")
@@ -53,17 +59,19 @@ def parse_environment(environ: Mapping[str, str]) -> Environment:
         EnvironmentIncomplete: A variable is missing; the message names it and what to do.
     """
     kubeconfig = environ.get("SLKV_KUBECONFIG") or environ.get("KUBECONFIG")
-    kafka = environ.get("SLKV_KAFKA") or environ.get("KAFKA_BOOTSTRAP")
+    kafka = environ.get("SLKV_KAFKA")
     missing = [name for name, value in (("KUBECONFIG", kubeconfig), ("SLKV_KAFKA", kafka)) if not value]
     if missing or not kubeconfig or not kafka:
         raise EnvironmentIncomplete(
             f"{' and '.join(missing)} not set: run `make integration` or `make e2e`, which bring up a testbed; "
-            "or, with one up, `tests/testbed/testbed sh --name NAME COMMAND`; "
+            "or, with one up, `tests/testbed/testbed --name NAME sh COMMAND`; "
             "or set KUBECONFIG and SLKV_KAFKA (host:port) for your own cluster"
         )
+    logs = Path(environ["TESTBED_RUN"], environ["TESTBED_NAME"], "log") if "TESTBED_RUN" in environ else None
     return Environment(
         kubeconfig=kubeconfig,
         kafka=kafka,
         image=environ.get("IMAGE") or DEFAULT_IMAGE,
-        in_testbed="SLKV_KAFKA" not in environ,
+        testbed=environ.get("TESTBED"),
+        kafka_logs=logs,
     )

@@ -19,8 +19,8 @@ from typing import Literal
 from tests.support.environment import EnvironmentIncomplete, has_own_cluster
 
 PYTHON = ".venv/bin/python"
-TESTBED = "tests/testbed/testbed"
-INSTANCE = "test"
+TESTBED = ("tests/testbed/testbed", "--name", "test")
+IMAGE_ARCHIVE = "build/image.tar"  # where `make image` puts it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ def static_stages() -> list[Stage]:
 def on_testbed(stages: Sequence[Stage], *, nodes: int, brokers: int, keep: bool) -> list[Stage]:
     """Return the stages with a testbed brought up before them, holding the image if it has nodes, and removed after."""
     image = [make("image")] if nodes else []
-    load = [Stage("load image", (TESTBED, "load", "--name", INSTANCE))] if nodes else []
+    load = [Stage("load image", (*TESTBED, "load", IMAGE_ARCHIVE))] if nodes else []
     size = ("--nodes", str(nodes), "--brokers", str(brokers))
-    up = Stage("testbed up", (TESTBED, "up", "--name", INSTANCE, *size))
-    inside = [Stage(s.name, (TESTBED, "sh", "--name", INSTANCE, *s.command)) for s in stages]
-    down = [] if keep else [Stage("testbed down", (TESTBED, "down", "--name", INSTANCE), cleans_up=up.name)]
+    up = Stage("testbed up", (*TESTBED, "up", *size))
+    inside = [Stage(s.name, (*TESTBED, "sh", *s.command)) for s in stages]
+    down = [] if keep else [Stage("testbed down", (*TESTBED, "down"), cleans_up=up.name)]
     return [make("testbed-build"), *image, up, *load, *inside, *down]
 
 

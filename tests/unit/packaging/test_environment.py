@@ -1,20 +1,25 @@
 """How the system tests learn where they run."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.environment import EnvironmentIncomplete, has_own_cluster, parse_environment
 
 
 def test_inside_a_testbed_its_kafka_and_its_cluster_are_used() -> None:
-    found = parse_environment({"KUBECONFIG": "/k", "KAFKA_BOOTSTRAP": "kafka:9092"})
-    assert (found.kubeconfig, found.kafka, found.in_testbed) == ("/k", "kafka:9092", True)
+    environ = {"KUBECONFIG": "/k", "SLKV_KAFKA": "kafka:9092", "TESTBED": "/t", "TESTBED_NAME": "n", "TESTBED_RUN": "/r"}
+    found = parse_environment(environ)
+    assert (found.kubeconfig, found.kafka, found.testbed, found.kafka_logs) == ("/k", "kafka:9092", "/t", Path("/r/n/log"))
     assert found.image == "localhost/sharedlogkv:dev"
+    with pytest.raises(EnvironmentIncomplete, match="inside a testbed already"):
+        has_own_cluster(environ)
 
 
 def test_the_user_s_cluster_takes_precedence() -> None:
     environ = {"KUBECONFIG": "/k", "SLKV_KUBECONFIG": "/mine", "SLKV_KAFKA": "broker:9092", "IMAGE": "registry/image:1"}
     found = parse_environment(environ)
-    assert (found.kubeconfig, found.kafka, found.in_testbed) == ("/mine", "broker:9092", False)
+    assert (found.kubeconfig, found.kafka, found.testbed) == ("/mine", "broker:9092", None)
     assert found.image == "registry/image:1"
     assert has_own_cluster(environ)
 

@@ -46,7 +46,7 @@ def test_a_testbed_that_failed_to_come_up_is_removed() -> None:
 
 def test_system_tests_run_inside_the_testbed_with_the_arguments_of_pytest() -> None:
     commands = {stage.name: stage.command for stage in stages_of("e2e")}
-    assert commands["e2e"][:4] == ("tests/testbed/testbed", "sh", "--name", "test")
+    assert commands["e2e"][:4] == ("tests/testbed/testbed", "--name", "test", "sh")
     assert commands["e2e"][-2:] == ("tests/e2e", "-x")
 
 

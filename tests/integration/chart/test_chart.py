@@ -1,0 +1,280 @@
+"""The chart as helm renders it, and as a real API server takes it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.cluster import CHART, REPOSITORY, Cluster, Manifest
+from tests.support.commands import CommandFailed
+
+CRD = "sharedlogkvs.sharedlog.dev"
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+def render(cluster: Cluster, **values: Any) -> list[Manifest]:
+    """Return what `helm template` makes of the values (`metrics__service__enabled=True`)."""
+    return [m for m in yaml.safe_load_all(template(cluster, **values)) if m]
+
+
+def template(cluster: Cluster, **values: Any) -> str:
+    """Return the text that `helm template` prints."""
+    settings = [
+        word
+        for name, value in values.items()
+        for word in ("--set-json", f"{name.replace('__', '.')}={json.dumps(value)}")
+    ]
+    words = ("template", "shop", str(CHART), "--namespace", "ops", "--kube-version", "1.34.0", *settings)
+    return cluster.helm(*words)
+
+
+def one(manifests: list[Manifest], kind: str, name: str | None = None) -> Manifest:
+    """Return the only object of a kind (and name)."""
+    found = [m for m in manifests if m["kind"] == kind and name in (None, m["metadata"]["name"])]
+    assert len(found) == 1, (kind, name, len(found))
+    return found[0]
+
+
+def container(manifests: list[Manifest]) -> dict[str, Any]:
+    """Return the operator's container."""
+    found: dict[str, Any] = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def variables(manifests: list[Manifest]) -> dict[str, str]:
+    """Return the operator's environment."""
+    return {variable["name"]: variable["value"] for variable in container(manifests)["env"]}
+
+
+def test_helm_finds_nothing_to_complain_of(cluster: Cluster) -> None:
+    assert "0 chart(s) failed" in cluster.helm("lint", "--strict", str(CHART))
+
+
+def test_the_defaults_make_one_operator_for_the_whole_cluster(cluster: Cluster) -> None:
+    manifests = render(cluster)
+    assert sorted(m["kind"] for m in manifests) == [
+        "ClusterRole",
+        "ClusterRole",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "Deployment",
+        "ServiceAccount",
+    ]
+    deployment = one(manifests, "Deployment")["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    assert variables(manifests)["SLKV_OPERATOR_NAMESPACES"] == ""
+
+
+def test_the_pod_is_restricted(cluster: Cluster) -> None:
+    manifests = render(cluster)
+    pod = one(manifests, "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    security = container(manifests)["securityContext"]
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["readOnlyRootFilesystem"] is True
+
+
+def test_the_selector_matches_the_pod_and_does_not_change_with_the_version(cluster: Cluster) -> None:
+    deployment = one(render(cluster, podLabels={"team": "kv"}), "Deployment")["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    selector = deployment["selector"]["matchLabels"]
+    assert selector == {"app.kubernetes.io/name": "sharedlogkv-operator", "app.kubernetes.io/instance": "shop"}
+    assert selector.items() <= labels.items()
+    assert labels["team"] == "kv"
+
+
+def test_with_namespaces_the_operator_has_rights_there_and_nowhere_else(cluster: Cluster) -> None:
+    manifests = render(cluster, watchNamespaces=["a", "b"], rbac__aggregateRoles=False)
+    assert not [m for m in manifests if m["kind"] in ("ClusterRole", "ClusterRoleBinding")]
+    assert [m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role"] == ["a", "b"]
+    bindings = [m for m in manifests if m["kind"] == "RoleBinding"]
+    assert [m["metadata"]["namespace"] for m in bindings] == ["a", "b"]
+    account = one(manifests, "ServiceAccount")["metadata"]
+    for binding in bindings:
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+        ]
+    assert variables(manifests)["SLKV_OPERATOR_NAMESPACES"] == "a,b"
+
+
+def test_roles_and_cluster_role_hold_the_same_rules(cluster: Cluster) -> None:
+    wide = one(render(cluster), "ClusterRole", "shop-sharedlogkv")["rules"]
+    narrow = one(render(cluster, watchNamespaces=["a"]), "Role")["rules"]
+    assert wide == narrow
+
+
+def test_no_rule_grants_more_than_it_names(cluster: Cluster) -> None:
+    granted = {
+        (group, resource): set(rule["verbs"])
+        for manifest in render(cluster)
+        if manifest["kind"] == "ClusterRole"
+        for rule in manifest["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert not any("*" in {group, resource, *verbs} for (group, resource), verbs in granted.items())
+    assert {resource for group, resource in granted if group == ""} == {"events", "pods", "services"}
+    assert "delete" not in granted["apps", "deployments"] | granted["", "services"] | granted["", "pods"]
+
+
+def test_the_crd_is_the_source_with_labels_and_the_keeping_annotation(cluster: Cluster) -> None:
+    source = yaml.safe_load((REPOSITORY / f"crds/{CRD}.yaml").read_text())
+    kept = one(render(cluster), "CustomResourceDefinition")
+    assert kept["spec"] == source["spec"]
+    assert kept["metadata"]["name"] == source["metadata"]["name"]
+    assert kept["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    loose = one(render(cluster, crds__keep=False), "CustomResourceDefinition")
+    assert loose["spec"] == source["spec"]
+    assert "helm.sh/resource-policy" not in loose["metadata"].get("annotations", {})
+    assert not [m for m in render(cluster, crds__enabled=False) if m["kind"] == "CustomResourceDefinition"]
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({"repository": "r/kv"}, "r/kv:0.1.0"),
+        ({"repository": "r/kv", "tag": "v9"}, "r/kv:v9"),
+        ({"repository": "r/kv", "tag": "v9", "digest": DIGEST}, f"r/kv@{DIGEST}"),
+    ],
+    ids=["version", "tag", "digest"],
+)
+def test_the_image_is_that_of_the_version_the_tag_or_the_digest(
+    cluster: Cluster, image: dict[str, str], reference: str
+) -> None:
+    manifests = render(cluster, image=image)
+    assert container(manifests)["image"] == reference
+    assert variables(manifests)["SLKV_OPERATOR_REPLICA_IMAGE"] == reference
+
+
+def test_replicas_may_have_another_image(cluster: Cluster) -> None:
+    assert variables(render(cluster, replicaImage="r/replica:2"))["SLKV_OPERATOR_REPLICA_IMAGE"] == "r/replica:2"
+
+
+def test_every_pod_setting_reaches_the_pod(cluster: Cluster) -> None:
+    tolerations = [{"key": "spot", "operator": "Exists", "effect": "NoSchedule"}]
+    affinity: dict[str, Any] = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    manifests = render(
+        cluster,
+        nodeSelector={"disk": "none"},
+        tolerations=tolerations,
+        affinity=affinity,
+        priorityClassName="system-cluster-critical",
+        imagePullSecrets=[{"name": "pull"}],
+        podAnnotations={"note": "1"},
+        resources={"limits": {"cpu": 1}},
+        httpPort=9999,
+        logLevel="debug",
+        workers=3,
+        resyncSeconds=60,
+    )
+    template = one(manifests, "Deployment")["spec"]["template"]
+    pod = template["spec"]
+    assert pod["nodeSelector"] == {"disk": "none"}
+    assert pod["tolerations"] == tolerations
+    assert pod["affinity"] == affinity
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert template["metadata"]["annotations"] == {"note": "1"}
+    assert container(manifests)["resources"]["limits"]["cpu"] == 1
+    assert container(manifests)["ports"] == [{"name": "http", "containerPort": 9999}]
+    shown = variables(manifests)
+    assert (shown["SLKV_OPERATOR_HTTP_PORT"], shown["SLKV_OPERATOR_LOG_LEVEL"]) == ("9999", "debug")
+    assert (shown["SLKV_OPERATOR_WORKERS"], shown["SLKV_OPERATOR_RESYNC_SECONDS"]) == ("3", "60")
+
+
+def test_a_service_account_of_one_s_own_is_used_and_bound(cluster: Cluster) -> None:
+    manifests = render(cluster, serviceAccount={"create": False, "name": "mine"})
+    assert not [m for m in manifests if m["kind"] == "ServiceAccount"]
+    assert one(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+    assert one(manifests, "ClusterRoleBinding")["subjects"][0]["name"] == "mine"
+
+
+def test_the_metrics_service_reaches_the_operator_s_port(cluster: Cluster) -> None:
+    manifests = render(cluster, metrics__service__enabled=True, httpPort=9999)
+    service = one(manifests, "Service")["spec"]
+    assert service["selector"] == one(manifests, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert service["ports"] == [{"name": "http", "port": 9999, "targetPort": "http"}]
+
+
+def test_pod_monitors_reach_the_operator_and_the_replicas_it_serves(cluster: Cluster) -> None:
+    enabled = {"metrics__podMonitor__enabled": True, "metrics__podMonitor__labels": {"release": "prometheus"}}
+    manifests = render(cluster, **enabled, watchNamespaces=["a"])
+    operator = one(manifests, "PodMonitor", "shop-sharedlogkv")
+    replicas = one(manifests, "PodMonitor", "shop-sharedlogkv-replicas")
+    assert operator["spec"]["podMetricsEndpoints"][0]["port"] == "http"
+    assert replicas["spec"]["podMetricsEndpoints"][0]["port"] == "admin"
+    assert replicas["spec"]["namespaceSelector"] == {"matchNames": ["a"]}
+    assert one(render(cluster, **enabled), "PodMonitor", "shop-sharedlogkv-replicas")["spec"]["namespaceSelector"] == {
+        "any": True
+    }
+    assert operator["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_a_value_that_the_chart_does_not_know_is_refused_by_name(cluster: Cluster) -> None:
+    with pytest.raises(CommandFailed, match="nosuchvalue"):
+        template(cluster, nosuchvalue=True)
+    with pytest.raises(CommandFailed, match=r"chatty|logLevel"):
+        template(cluster, logLevel="chatty")
+
+
+@pytest.fixture
+def release(cluster: Cluster, namespace: str) -> Iterator[str]:
+    """The name of a release that is gone after the test, with the roles that it made outside its namespace."""
+    yield "chart"
+    cluster.helm("uninstall", "chart", "--namespace", namespace, "--ignore-not-found")
+
+
+@pytest.mark.parametrize("values", [{}, {"watchNamespaces": True, "metrics": {"service": {"enabled": True}}}], ids=str)
+def test_a_real_api_server_takes_the_release_and_its_upgrade(
+    cluster: Cluster, namespace: str, release: str, values: dict[str, Any], tmp_path: Path
+) -> None:
+    """There may be no nodes, so nothing waits for the pod; the objects are what counts."""
+    if "watchNamespaces" in values:
+        values = {**values, "watchNamespaces": [namespace]}
+    file = tmp_path / "values.yaml"
+    # The CRD is other tests' too, and there already; a release would want to own it.
+    file.write_text(yaml.safe_dump({**values, "crds": {"enabled": False}}))
+    words = (release, str(CHART), "--namespace", namespace, "--values", str(file))
+    cluster.helm("install", *words)
+    cluster.helm("upgrade", *words, "--set", "logLevel=debug")
+    deployment = cluster.get("deployment", "chart-sharedlogkv", namespace=namespace)
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "SLKV_OPERATOR_LOG_LEVEL", "value": "debug"} in environment
+    account = f"system:serviceaccount:{namespace}:chart-sharedlogkv"
+    question = ("auth", "can-i", "patch", "sharedlogkvs.sharedlog.dev", f"--as={account}")
+    assert cluster.kubectl(*question, namespace=namespace).strip() == "yes"
+    elsewhere = "yes" if "watchNamespaces" not in values else "no"
+    try:
+        answer = cluster.kubectl(*question, namespace="kube-public").strip()
+    except CommandFailed:  # kubectl's way to say no
+        answer = "no"
+    assert answer == elsewhere
+
+
+def test_a_real_api_server_takes_the_crd_as_the_chart_renders_it(cluster: Cluster) -> None:
+    crd = one(render(cluster), "CustomResourceDefinition")
+    words = ("apply", "--server-side", "--force-conflicts", "--dry-run=server", "--filename", "-")
+    assert CRD in cluster.kubectl(*words, stdin=json.dumps(crd))
+
+
+@pytest.mark.parametrize("example", sorted((REPOSITORY / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_a_real_api_server_takes_each_example(cluster: Cluster, namespace: str, example: Path) -> None:
+    words = ("apply", "--dry-run=server", "--validate=strict", "--filename", str(example))
+    assert "created (server dry run)" in cluster.kubectl(*words, namespace=namespace)
+
+
+def test_the_cluster_s_edit_and_view_roles_come_to_include_stores(cluster: Cluster) -> None:
+    manifests = render(cluster)
+    view, edit = (one(manifests, "ClusterRole", f"shop-sharedlogkv-{role}") for role in ("view", "edit"))
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    assert {k for k in view["metadata"]["labels"] if k.startswith(prefix)} == {
+        prefix + r for r in ("view", "edit", "admin")
+    }
+    assert {k for k in edit["metadata"]["labels"] if k.startswith(prefix)} == {prefix + r for r in ("edit", "admin")}
+    assert {verb for rule in view["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}

@@ -1,0 +1,38 @@
+"""What one needs to see when a system test failed: objects, events, and the last lines of every log that matters."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.cluster import Cluster
+from tests.support.commands import CommandFailed
+
+OPERATOR_SELECTOR = "app.kubernetes.io/name=sharedlogkv-operator"
+REPLICA_SELECTOR = "app.kubernetes.io/component=replica"
+TAIL_LINES = 60
+
+
+def sections(cluster: Cluster, *, namespace: str, operator_namespace: str) -> Iterator[tuple[str, str]]:
+    """Yield title and text of each part of the diagnosis; what can't be had says why instead of failing."""
+    logs = ("logs", "--prefix", "--all-containers", f"--tail={TAIL_LINES}", "--ignore-errors")
+    asked = {
+        "stores": (namespace, ("get", "slkv", "--output", "yaml")),
+        "pods": (namespace, ("get", "pods,deployments,services,poddisruptionbudgets", "--output", "wide")),
+        "events": (namespace, ("get", "events", "--sort-by=.lastTimestamp")),
+        "replicas": (namespace, (*logs, f"--selector={REPLICA_SELECTOR}", "--max-log-requests=20")),
+        "operator pods": (operator_namespace, ("describe", "pods", f"--selector={OPERATOR_SELECTOR}")),
+        "operator": (operator_namespace, (*logs, f"--selector={OPERATOR_SELECTOR}")),
+    }
+    for title, (where, words) in asked.items():
+        try:
+            text = cluster.kubectl(*words, namespace=where, seconds=20)
+        except CommandFailed as error:
+            text = str(error)
+        yield f"{title} (namespace {where})", text
+    if directory := cluster.environment.kafka_logs:
+        for path in sorted(directory.glob("kafka*.log")):
+            yield f"broker {path.stem}", last_lines(path)
+
+
+def last_lines(path: Path) -> str:
+    """Return the end of a log file."""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-TAIL_LINES:])
