@@ -3,8 +3,8 @@
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
-# The CA bundle that pip trusts, where it is not the system's: mount the file and name it here.
-ARG PIP_CERT=
+# The file of authorities that pip trusts, where the system's are not enough: mount it, and name it here.
+ARG PIP_CERT
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 # pip lives in a venv of its own and installs into the other one, which therefore holds no pip.
 RUN python3 -m venv /build/pip && python3 -m venv --without-pip /app
@@ -15,7 +15,6 @@ COPY pyproject.toml constraints.txt ./
 RUN python3 -c 'import tomllib; \
 extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
 print(*extras["operator"], *extras["replica"], sep="\n")' > requirements.txt \
-    && export ${PIP_CERT:+PIP_CERT="$PIP_CERT"} \
     && /build/pip/bin/pip --python /app/bin/python install --no-compile -r requirements.txt -c constraints.txt \
     && find /app/lib -depth -type d \( -name tests -o -name test \) -exec rm -rf {} + \
     && /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib
@@ -23,8 +22,7 @@ print(*extras["operator"], *extras["replica"], sep="\n")' > requirements.txt \
 COPY LICENSE ./
 COPY operator operator
 COPY replica replica
-RUN export ${PIP_CERT:+PIP_CERT="$PIP_CERT"} \
-    && /build/pip/bin/pip --python /app/bin/python install --no-compile --no-deps . \
+RUN /build/pip/bin/pip --python /app/bin/python install --no-compile --no-deps . \
     && /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib
 
 FROM ${BASE_IMAGE}

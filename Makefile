@@ -13,7 +13,7 @@ PYTHON ?= python3
 export IMAGE ?= localhost/sharedlogkv:dev
 # Further arguments of pytest, as in `make unit ARGS="-k token -x"`.
 export ARGS ?=
-# KEEP=1 leaves the testbed of integration, e2e and test up, to look around with `tests/testbed/testbed sh --name test`.
+# KEEP=1 leaves the testbed of integration, e2e and test up, to look around in with `tests/testbed/testbed sh`.
 export KEEP ?=
 
 VENV := .venv
@@ -100,7 +100,7 @@ demo-down: ## Remove what `make demo` left up
 
 .PHONY: image
 image: ## Build the image
-	$(TESTBED) image
+	$(TESTBED) image --tag $(IMAGE)
 
 .PHONY: chart-crds
 chart-crds: ## Copy the CRD into the chart

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 from tests.support.commands import run
 from tests.support.environment import Environment
 from tests.support.replica_http import ReplicaClient
-from tests.support.waiting import wait_until
 
 Manifest = dict[str, Any]
 
@@ -64,68 +63,38 @@ class Cluster:
         """Return whether there is such an object."""
         return bool(self.kubectl("get", kind, name, "--ignore-not-found", "--output", "name", namespace=namespace))
 
-    def await_ready(self, store: str, *, namespace: str, timeout_seconds: float = 120) -> Manifest:
-        """Wait until a store is Ready for its present generation; return it."""
-
-        def ready() -> Manifest | None:
-            found = self.get("slkv", store, namespace=namespace)
-            condition = condition_of(found, "Ready")
-            current = condition.get("observedGeneration") == found["metadata"]["generation"]
-            assert condition.get("status") == "True", found.get("status")
-            assert current, found.get("status")
-            return found
-
-        what = f"store {store} is Ready"
-        return wait_until(ready, what=what, timeout_seconds=timeout_seconds, every_seconds=0.25)
-
-    def pods(self, store: str, *, namespace: str) -> list[Pod]:
-        """Return the pods of a store, by name, those on their way out included."""
-        selector = f"sharedlog.dev/cluster={store}"
-        text = self.kubectl("get", "pods", "--selector", selector, "--output", "json", namespace=namespace)
-        return sorted((_parse_pod(pod) for pod in json.loads(text)["items"]), key=lambda pod: pod.name)
-
-    def await_pods(self, store: str, count: int, *, namespace: str, timeout_seconds: float = 120) -> list[Pod]:
-        """Wait until a store has exactly `count` pods, all Ready and none on its way out; return them."""
-
-        def settled() -> list[Pod] | None:
-            pods = self.pods(store, namespace=namespace)
-            assert len(pods) == count, pods
-            assert all(pod.is_ready and not pod.is_terminating for pod in pods), pods
-            return pods
-
-        what = f"store {store} has {count} Ready pods"
-        return wait_until(settled, what=what, timeout_seconds=timeout_seconds, every_seconds=0.25)
-
     @contextmanager
     def clients(self, pods: Sequence[Pod], *, namespace: str, port: int = DATA_PORT) -> Iterator[list[ReplicaClient]]:
         """Yield a client of each pod: to its address inside a testbed, elsewhere through `kubectl port-forward`."""
-        forwards: list[subprocess.Popen[str]] = []
-        clients: list[ReplicaClient] = []
-        try:
-            for pod in pods:
-                if self.environment.testbed:
-                    clients.append(ReplicaClient(pod.ip, port))
-                else:
-                    forward, local = self._forward(pod, port, namespace=namespace)
-                    forwards.append(forward)
-                    clients.append(ReplicaClient("127.0.0.1", local))
-            yield clients
-        finally:
-            for client in clients:
-                client.close()
-            for forward in forwards:
-                forward.terminate()
-                forward.wait()
+        with ExitStack() as stack:
+            addresses = [stack.enter_context(self.address(pod, port, namespace=namespace)) for pod in pods]
+            yield [stack.enter_context(ReplicaClient(*address)) for address in addresses]
 
-    def _forward(self, pod: Pod, port: int, *, namespace: str) -> tuple[subprocess.Popen[str], int]:
-        """Start forwarding a free local port to a pod's; return the process, and the port that it announces."""
+    @contextmanager
+    def address(self, pod: Pod, port: int, *, namespace: str) -> Iterator[tuple[str, int]]:
+        """Yield where a pod's port is reached from here, while the context lasts."""
+        if self.environment.testbed:
+            yield pod.ip, port
+            return
         words = ("kubectl", "--namespace", namespace, "port-forward", f"pod/{pod.name}", f":{port}")
-        forward = subprocess.Popen(words, env=self._environ, stdout=subprocess.PIPE, text=True)
-        assert forward.stdout
-        announced = forward.stdout.readline()
-        match = re.search(r"127\.0\.0\.1:(\d+) ->", announced)
-        assert match, f"kubectl port-forward to {pod.name} said {announced!r}"
-        return forward, int(match.group(1))
+        with subprocess.Popen(words, env=self._environ, stdout=subprocess.PIPE, text=True) as forward:
+            try:
+                assert forward.stdout
+                announced = forward.stdout.readline()
+                match = re.search(r"127\.0\.0\.1:(\d+) ->", announced)
+                assert match, f"kubectl port-forward to {pod.name} said {announced!r}"
+                yield "127.0.0.1", int(match.group(1))
+            finally:
+                forward.terminate()
+
+
+def image_settings(image: str) -> list[str]:
+    """Return the words by which helm installs the chart with this image (`repository:tag` or `repository@digest`)."""
+    repository, at, digest = image.partition("@")
+    if at:
+        return ["--set", f"image.repository={repository}", "--set", f"image.digest={digest}"]
+    repository, _, tag = image.rpartition(":")
+    return ["--set", f"image.repository={repository}", "--set", f"image.tag={tag}"]
 
 
 def condition_of(resource: Manifest, kind: str) -> Manifest:
@@ -134,7 +103,8 @@ def condition_of(resource: Manifest, kind: str) -> Manifest:
     return next((condition for condition in conditions if condition["type"] == kind), {})
 
 
-def _parse_pod(pod: Manifest) -> Pod:
+def parse_pod(pod: Manifest) -> Pod:
+    """Return what a pod's manifest says."""
     status = pod.get("status", {})
     containers = status.get("containerStatuses", [])
     return Pod(

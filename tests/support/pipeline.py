@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Literal
 
-from tests.support.environment import EnvironmentIncomplete, has_own_cluster
+from tests.support.environment import DEFAULT_IMAGE, EnvironmentIncomplete, has_own_cluster
 
 PYTHON = ".venv/bin/python"
 TESTBED = ("tests/testbed/testbed", "--name", "test")
-IMAGE_ARCHIVE = "build/image.tar"  # where `make image` puts it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +56,24 @@ def static_stages() -> list[Stage]:
     return [make(name) for name in ("venv", "format-check", "lint", "layers", "types", "unit", "property")]
 
 
-def on_testbed(stages: Sequence[Stage], *, nodes: int, brokers: int, keep: bool) -> list[Stage]:
+def on_testbed(stages: Sequence[Stage], *, nodes: int, brokers: int, image: str, keep: bool) -> list[Stage]:
     """Return the stages with a testbed brought up before them, holding the image if it has nodes, and removed after."""
-    image = [make("image")] if nodes else []
-    load = [Stage("load image", (*TESTBED, "load", IMAGE_ARCHIVE))] if nodes else []
+    build = [make("image")] if nodes else []
+    load = [Stage("load image", (*TESTBED, "load", image))] if nodes else []
     size = ("--nodes", str(nodes), "--brokers", str(brokers))
     up = Stage("testbed up", (*TESTBED, "up", *size))
     inside = [Stage(s.name, (*TESTBED, "sh", *s.command)) for s in stages]
     down = [] if keep else [Stage("testbed down", (*TESTBED, "down"), cleans_up=up.name)]
-    return [make("testbed-build"), *image, up, *load, *inside, *down]
+    return [make("testbed-build"), *build, up, *load, *inside, *down]
 
 
-def plan(goal: str, *, arguments: Sequence[str], own_cluster: bool, keep: bool) -> list[Stage]:
+def plan(goal: str, *, arguments: Sequence[str], image: str, own_cluster: bool, keep: bool) -> list[Stage]:
     """Return the stages of a goal.
 
     Args:
         goal: `integration`, `e2e`, `bench` or `test`.
         arguments: Further arguments of pytest.
+        image: The image that a testbed's nodes are given.
         own_cluster: Run on the cluster that the environment names, not on a testbed.
         keep: Leave the testbed up.
 
@@ -90,7 +90,7 @@ def plan(goal: str, *, arguments: Sequence[str], own_cluster: bool, keep: bool) 
         "bench": ([make("venv")], [Stage("bench", (PYTHON, "-m", "tests.bench", *arguments))], 0),
         "test": (static_stages(), [tests("integration"), tests("e2e")], 3),
     }[goal]
-    return [*before, *(system if own_cluster else on_testbed(system, nodes=nodes, brokers=1, keep=keep))]
+    return [*before, *(system if own_cluster else on_testbed(system, nodes=nodes, brokers=1, image=image, keep=keep))]
 
 
 def run(
@@ -148,8 +148,13 @@ def main() -> int:
     except EnvironmentIncomplete as error:
         print(error, file=sys.stderr)
         return 2
-    arguments = shlex.split(os.environ.get("ARGS", ""))
-    stages = plan(sys.argv[1], arguments=arguments, own_cluster=own_cluster, keep=bool(os.environ.get("KEEP")))
+    stages = plan(
+        sys.argv[1],
+        arguments=shlex.split(os.environ.get("ARGS", "")),
+        image=os.environ.get("IMAGE") or DEFAULT_IMAGE,
+        own_cluster=own_cluster,
+        keep=bool(os.environ.get("KEEP")),
+    )
     outcomes = run(stages, execute=execute_command, clock=time.monotonic)
     print(f"\n{format_table(outcomes)}", flush=True)
     failed = [o.stage for o in outcomes if o.result == "FAILED"]

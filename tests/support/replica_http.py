@@ -65,6 +65,10 @@ class ReplicaClient:
             raise
         return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
+    def send(self, method: str, key: bytes, *, value: bytes | None = None, token: str | None = None) -> Reply:
+        """Send one request about a key."""
+        return self.request(method, key_path(key), body=value, token=token)
+
     def put(self, key: bytes, value: bytes) -> Reply:
         """Store a value."""
         return self.request("PUT", key_path(key), body=value)

@@ -8,9 +8,20 @@ from tests.support.environment import EnvironmentIncomplete, has_own_cluster, pa
 
 
 def test_inside_a_testbed_its_kafka_and_its_cluster_are_used() -> None:
-    environ = {"KUBECONFIG": "/k", "SLKV_KAFKA": "kafka:9092", "TESTBED": "/t", "TESTBED_NAME": "n", "TESTBED_RUN": "/r"}
+    environ = {
+        "KUBECONFIG": "/k",
+        "SLKV_KAFKA": "kafka:9092",
+        "TESTBED": "/t",
+        "TESTBED_NAME": "n",
+        "TESTBED_RUN": "/r",
+    }
     found = parse_environment(environ)
-    assert (found.kubeconfig, found.kafka, found.testbed, found.kafka_logs) == ("/k", "kafka:9092", "/t", Path("/r/n/log"))
+    assert (found.kubeconfig, found.kafka, found.testbed, found.kafka_logs) == (
+        "/k",
+        "kafka:9092",
+        "/t",
+        Path("/r/n/log"),
+    )
     assert found.image == "localhost/sharedlogkv:dev"
     with pytest.raises(EnvironmentIncomplete, match="inside a testbed already"):
         has_own_cluster(environ)

@@ -17,7 +17,7 @@ def run_with_failures(stages: list[Stage], *failing: str) -> tuple[list[str], li
 
 
 def stages_of(goal: str, *, own_cluster: bool = False, keep: bool = False) -> list[Stage]:
-    return plan(goal, arguments=("-x",), own_cluster=own_cluster, keep=keep)
+    return plan(goal, arguments=("-x",), image="registry/image:1", own_cluster=own_cluster, keep=keep)
 
 
 def test_everything_runs_quickest_first_and_the_testbed_is_removed_at_the_end() -> None:

@@ -1,0 +1,139 @@
+"""Steady load on a store while something happens to it, by clients that retry as a sane one does, and no more.
+
+Each client writes keys of its own and reads every write back with its token. It sends a request again when the
+connection broke, and after a 503 or 504 that asks for it, and counts why; anything else that goes wrong is a violation,
+and ends it.
+"""
+
+import http.client
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from tests.support.replica_http import ReplicaClient, Reply
+
+RETRY_SECONDS = 0.2
+GIVE_UP_SECONDS = 30.0
+WRITES_PER_CONNECTION = 25  # a new connection may reach another replica
+
+# Why a request was sent again, beside the statuses. A server may close a connection between two requests; one that was
+# just made, and nothing came of it, was made to a server that was no longer there.
+REUSED = "a used connection was closed"
+FRESH = "a new connection failed"
+
+
+class Violation(Exception):
+    """Something that no client needs to put up with."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What one client saw.
+
+    Attributes:
+        acknowledged: The last acknowledged value of each of its keys.
+        requests: How many requests were answered.
+        retried: How many were sent again, by the reason.
+        violation: What ended it, if anything did.
+    """
+
+    acknowledged: dict[bytes, bytes] = field(default_factory=dict)
+    requests: int = 0
+    retried: Counter[str] = field(default_factory=Counter)
+    violation: Exception | None = None
+
+
+class Load:
+    """Several clients, running while the context lasts."""
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[ReplicaClient]], *, clients: int) -> None:
+        """`connect` yields a client of the store that has no connection yet."""
+        self._connect = connect
+        self._stop = threading.Event()
+        self.records = [Record() for _ in range(clients)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(number, record), name=f"load-{number}")
+            for number, record in enumerate(self.records)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def requests(self) -> int:
+        """How many requests were answered until now."""
+        return sum(record.requests for record in self.records)
+
+    @property
+    def violations(self) -> list[Exception]:
+        """What ended clients."""
+        return [record.violation for record in self.records if record.violation]
+
+    @property
+    def retried(self) -> Counter[str]:
+        """How many requests were sent again, by the reason."""
+        return sum((record.retried for record in self.records), Counter())
+
+    def _run(self, number: int, record: Record) -> None:
+        count = 0
+        try:
+            while not self._stop.is_set():
+                with self._connect() as client:
+                    sender = _Sender(client, record)
+                    for _ in range(WRITES_PER_CONNECTION):
+                        key, value = b"load-%d-%d" % (number, count % 100), b"%d" % count
+                        count += 1
+                        token = sender.send("PUT", key, value=value).token
+                        record.acknowledged[key] = value
+                        read = sender.send("GET", key, token=token)
+                        if read.body != value:
+                            raise Violation(f"{key!r} was acknowledged as {value!r} and read back as {read}")
+        except (Violation, OSError, AssertionError) as error:
+            record.violation = error
+
+
+class _Sender:
+    """Sends requests on one client until they are answered with success."""
+
+    def __init__(self, client: ReplicaClient, record: Record) -> None:
+        self._client = client
+        self._record = record
+        self._is_fresh = True
+
+    def send(self, method: str, key: bytes, *, value: bytes | None = None, token: str | None = None) -> Reply:
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while True:
+            try:
+                reply = self._client.send(method, key, value=value, token=token)
+            except (OSError, http.client.HTTPException) as error:
+                reason = FRESH if self._is_fresh else REUSED
+                self._is_fresh = True
+                last: object = error
+            else:
+                self._is_fresh = False
+                if reply.status in (200, 204):
+                    self._record.requests += 1
+                    return reply
+                reason = str(reply.status)
+                last = reply
+                if reply.status not in (503, 504) or "retry-after" not in reply.headers:
+                    raise Violation(f"{method} {key!r}: {reply}")
+            self._record.retried[reason] += 1
+            if time.monotonic() > deadline:
+                raise Violation(f"{method} {key!r}: not done after {GIVE_UP_SECONDS} s; last: {last!r}")
+            if reason != REUSED:
+                time.sleep(RETRY_SECONDS)
