@@ -3,7 +3,8 @@
 One contract test suite (tests/support/log_contract.py) runs against every implementation. The duties, in the order in
 which the engine uses them:
 
-1. `open()` once it succeeds. It names the log and its limits, or says why the log can't be used.
+1. `open()`, before anything else, and again whenever the log may have become another one. It names the log and its
+   limits, or says why the log can't be used.
 2. `read(position)` yields everything from there on, for ever: batches in log order, each record once.
 3. `end()` is the position after every record acknowledged before it was called, by anyone.
 4. `append(entries)` adds one atomic batch. One call at a time: the caller groups (engine/commit.py).
@@ -88,7 +89,7 @@ class SharedLog(Protocol):
 
         Raises:
             LogTruncated: the log no longer has the next position: it begins after it, or ends before it.
-            LogRefused: the topic is gone, or we lack the rights.
+            LogRefused: the topic is gone (which a reader need not notice: `identify` does), or we lack the rights.
         """
         ...
 
@@ -119,10 +120,9 @@ class SharedLog(Protocol):
 
         Raises:
             LogUnavailable: nothing was written, nor will be.
-            OutcomeUnknown: sent, and no answer in time.
+            OutcomeUnknown: sent, and no answer in time; or written to a log that is no longer the one it was.
             RecordTooLarge: larger than the log takes; nothing was written.
             LogRefused: we may not write here; nothing was written.
-            LogTruncated: the log took the batch below an offset that it had acknowledged: it is not the log it was.
         """
         ...
 

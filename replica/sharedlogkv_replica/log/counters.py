@@ -3,7 +3,12 @@
 A failure counter stands beside each attempt counter, so that a ratio can be alerted on.
 """
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown, RecordTooLarge, ReplicaError
 
 
 @dataclass(slots=True)
@@ -19,15 +24,16 @@ class LogCounters:
         append_unknown: appends that ended as `OutcomeUnknown`, or were cancelled while under way.
         append_refused: appends that ended as `LogRefused`.
         append_too_large: appends that ended as `RecordTooLarge`.
+        write_outages: times that the log could no longer be written, counted once from loss to return.
         resends: times that a batch's same bytes were sent again after a fault.
-        producer_ids: producer ids taken; one at the first append, and one after each broken sequence.
-        abandoned_batches: batches whose outcome stayed unknown, each of which must be fenced.
-        fenced_batches: abandoned batches that were fenced, so that they can't land any more.
+        producer_ids: producer ids taken; one at the first append, and one after each that was retired.
+        abandoned_batches: batches sent whose outcome was still open when their time was up.
+        fences: retired producer ids that were fenced, so that nothing of theirs can land any more.
         read_batches: batches handed to the reader's consumer.
         read_records: records in those batches.
         undecodable_records: records that could not be decoded and were stepped over.
         read_errors: errors that the reader's client reported and got over.
-        read_outages: times that the reader lost the log, counted once from loss to return.
+        read_outages: times that the reader lost every broker, counted once from loss to return.
         queries: calls of `open`, `end` and `identify`.
         query_failures: those of them that failed.
     """
@@ -40,10 +46,11 @@ class LogCounters:
     append_unknown: int = 0
     append_refused: int = 0
     append_too_large: int = 0
+    write_outages: int = 0
     resends: int = 0
     producer_ids: int = 0
     abandoned_batches: int = 0
-    fenced_batches: int = 0
+    fences: int = 0
     read_batches: int = 0
     read_records: int = 0
     undecodable_records: int = 0
@@ -51,3 +58,38 @@ class LogCounters:
     read_outages: int = 0
     queries: int = 0
     query_failures: int = 0
+
+    @contextmanager
+    def count_append(self) -> Iterator[None]:
+        """Counts an append, and how it failed if it did."""
+        self.appends += 1
+        try:
+            yield
+        except LogUnavailable:
+            self.append_unavailable += 1
+            raise
+        except (OutcomeUnknown, asyncio.CancelledError):
+            self.append_unknown += 1
+            raise
+        except LogRefused:
+            self.append_refused += 1
+            raise
+        except RecordTooLarge:
+            self.append_too_large += 1
+            raise
+
+    def count_appended(self, *, records: int, size_bytes: int) -> None:
+        """Counts a batch that was acknowledged."""
+        self.appended_batches += 1
+        self.appended_records += records
+        self.appended_bytes += size_bytes
+
+    @contextmanager
+    def count_query(self) -> Iterator[None]:
+        """Counts a question, and whether it failed."""
+        self.queries += 1
+        try:
+            yield
+        except ReplicaError:
+            self.query_failures += 1
+            raise

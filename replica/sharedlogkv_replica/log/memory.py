@@ -10,6 +10,7 @@ import secrets
 import time
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from typing import Final, Never
 
 from sharedlogkv_replica.core.records import START, Batch, Entry, LogRecord, Offset, Position
 from sharedlogkv_replica.core.token import LogIdentity
@@ -24,9 +25,9 @@ from sharedlogkv_replica.errors import (
 from sharedlogkv_replica.log.base import LogDescription, batch_bound_bytes
 from sharedlogkv_replica.log.counters import LogCounters
 
-_KAFKA_DEFAULT_BATCH_LIMIT_BYTES = 1_048_588
-_BATCH_RECORDS = 500
-_COMPACT_FROM_RECORDS = 100_000
+_KAFKA_DEFAULT_BATCH_LIMIT_BYTES: Final = 1_048_588
+_BATCH_RECORDS: Final = 500
+_COMPACT_FROM_RECORDS: Final = 100_000
 
 
 class Fault(enum.Enum):
@@ -205,10 +206,11 @@ class MemoryLog:
 
     async def open(self) -> LogDescription:
         """See `SharedLog.open`."""
-        await self._reach_for_query()
-        log_id = self._broker.existing_id()
-        if self._expected_id not in (None, log_id):
-            raise LogReplaced(f"the log has the id {log_id}, and not {self._expected_id} as configured")
+        with self.counters.count_query():
+            await self._reach(self._query_timeout_seconds)
+            log_id = self._broker.existing_id()
+            if self._expected_id not in (None, log_id):
+                raise LogReplaced(f"the log has the id {log_id}, and not {self._expected_id} as configured")
         return LogDescription(LogIdentity(log_id, 0), self._broker.batch_limit_bytes, self._broker.tombstone_seconds)
 
     async def read(self, start: Position) -> AsyncGenerator[Batch, None]:
@@ -227,44 +229,38 @@ class MemoryLog:
 
     async def end(self) -> Position:
         """See `SharedLog.end`."""
-        await self._reach_for_query()
-        self._broker.existing_id()
+        with self.counters.count_query():
+            await self._reach(self._query_timeout_seconds)
+            self._broker.existing_id()
         return self._broker.end
 
     async def identify(self) -> str | None:
         """See `SharedLog.identify`."""
-        await self._reach_for_query()
+        with self.counters.count_query():
+            await self._reach(self._query_timeout_seconds)
         return self._broker.log_id
 
     async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
         """See `SharedLog.append`."""
         assert entries, "an empty batch has no offset"
-        self.counters.appends += 1
-        size_bytes = batch_bound_bytes(entries)
-        if size_bytes > self._broker.batch_limit_bytes:
-            self.counters.append_too_large += 1
-            raise RecordTooLarge(
-                f"{len(entries)} records take {size_bytes} bytes as one batch; "
-                f"the log takes {self._broker.batch_limit_bytes}"
-            )
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
-        try:
-            await self._until(lambda: self._broker.fault is not Fault.UNREACHABLE, deadline)
-        except TimeoutError:
-            self.counters.append_unavailable += 1
-            raise LogUnavailable(f"the log could not be reached within {timeout_seconds} s") from None
-        fault = self._broker.fault
-        if fault is Fault.WRITE_REFUSED or self._broker.log_id is None:
-            self.counters.append_refused += 1
-            raise LogRefused("the log was deleted, or refuses our writes")
-        if fault is Fault.REQUEST_LOST:
-            await self._lose_answer(deadline)
-        offset = self._broker.append(entries)
-        if fault is Fault.ANSWER_LOST:
-            await self._lose_answer(deadline)
-        self.counters.appended_batches += 1
-        self.counters.appended_records += len(entries)
-        self.counters.appended_bytes += size_bytes
+        with self.counters.count_append():
+            size_bytes = batch_bound_bytes(entries)
+            if size_bytes > self._broker.batch_limit_bytes:
+                raise RecordTooLarge(
+                    f"{len(entries)} records take {size_bytes} bytes as one batch; "
+                    f"the log takes {self._broker.batch_limit_bytes}"
+                )
+            deadline = asyncio.get_running_loop().time() + timeout_seconds
+            await self._reach(timeout_seconds)
+            fault = self._broker.fault
+            if fault is Fault.WRITE_REFUSED or self._broker.log_id is None:
+                raise LogRefused("the log was deleted, or refuses our writes")
+            if fault is Fault.REQUEST_LOST:
+                await self._lose_answer(deadline)
+            offset = self._broker.append(entries)
+            if fault is Fault.ANSWER_LOST:
+                await self._lose_answer(deadline)
+        self.counters.count_appended(records=len(entries), size_bytes=size_bytes)
         return offset
 
     async def close(self) -> None:
@@ -272,21 +268,25 @@ class MemoryLog:
         self._closed = True
         self._broker.wake()
 
-    async def _reach_for_query(self) -> None:
-        self.counters.queries += 1
-        deadline = asyncio.get_running_loop().time() + self._query_timeout_seconds
+    async def _reach(self, timeout_seconds: float) -> None:
+        """Returns once the broker is in reach.
+
+        Raises:
+            LogUnavailable: it was not within the time, or this handle is closed.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
         try:
             await self._until(lambda: self._broker.fault is not Fault.UNREACHABLE, deadline)
         except TimeoutError:
-            self.counters.query_failures += 1
-            raise LogUnavailable(f"the log could not be reached within {self._query_timeout_seconds} s") from None
+            problem = "was closed" if self._closed else f"could not be reached within {timeout_seconds:g} s"
+            raise LogUnavailable(f"the log {problem}") from None
 
-    async def _lose_answer(self, deadline: float) -> None:
+    async def _lose_answer(self, deadline: float) -> Never:
         try:
             await self._until(lambda: False, deadline)
         except TimeoutError:
-            self.counters.append_unknown += 1
             raise OutcomeUnknown("the batch was sent, and no answer came in time") from None
+        raise AssertionError("an answer that is lost never comes")
 
     async def _until(self, satisfied: Callable[[], bool], deadline: float) -> None:
         """Returns once `satisfied`.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sharedlogkv_replica.errors import ConfigError
 from sharedlogkv_replica.log.base import SharedLog
+from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
 from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
 
 
@@ -22,4 +23,6 @@ def open_log(
     """
     if url == "memory:":
         return MemoryLog(MemoryBroker(), expected_id=expected_id)
+    if url.startswith("kafka:"):
+        return KafkaLog(parse_location(url), expected_id=expected_id, client_properties=client_properties)
     raise ConfigError(f"the log {url!r} is neither `memory:` nor `kafka://host:port[,host:port...]/topic`")

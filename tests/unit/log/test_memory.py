@@ -124,6 +124,14 @@ async def test_a_refused_write_is_not_written(site: MemorySite) -> None:
 
 
 @pytest.mark.asyncio
+async def test_reading_a_deleted_log_is_refused(site: MemorySite) -> None:
+    log = await opened(site)
+    site.broker.delete()
+    with pytest.raises(LogRefused):
+        await read_to(log, Position(1))
+
+
+@pytest.mark.asyncio
 async def test_compaction_keeps_the_last_record_of_each_key_at_its_offset(site: MemorySite) -> None:
     log = await opened(site)
     await append(log, Entry(b"a", b"1"), Entry(b"b", b"1"), Entry(b"a", b"2"), Entry(b"c", None))

@@ -1,0 +1,279 @@
+"""A shared log in a Kafka topic with one partition; implements `SharedLog`.
+
+Three clients, each for what it does best: librdkafka's consumer reads (kafka_reader), our own batch writer appends
+(kafka_writer), librdkafka's admin client answers questions about the topic (here).
+
+The rights that this needs on the topic: Describe, DescribeConfigs, Read, and Write to append.
+"""
+
+import asyncio
+import concurrent.futures
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType, TopicDescription
+
+from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
+from sharedlogkv_replica.core.token import LogIdentity
+from sharedlogkv_replica.errors import ConfigError, LogRefused, LogReplaced, LogUnavailable
+from sharedlogkv_replica.log.base import LogDescription
+from sharedlogkv_replica.log.counters import LogCounters
+from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED
+from sharedlogkv_replica.log.kafka_leader import LeaderLink
+from sharedlogkv_replica.log.kafka_reader import KafkaReader
+from sharedlogkv_replica.log.kafka_wire import Address
+from sharedlogkv_replica.log.kafka_writer import BatchWriter
+
+PARTITION: Final = 0
+REQUEST_TIMEOUT_SECONDS: Final = 3.0
+"""How long a broker may take to answer the writer, before the batch is sent again over a new connection."""
+
+BROKER_TIMEOUT_MS: Final = 2_500
+"""How long the leader may wait for its in-sync replicas; below the above, so that it answers before we hang up."""
+
+_LOCATION: Final = re.compile(r"kafka://(?P<brokers>[^/]+)/(?P<topic>[A-Za-z0-9._-]{1,249})", re.ASCII)
+_BROKER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:,\s]+):(?P<port>[0-9]{1,5})", re.ASCII)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaLocation:
+    """Where a log is.
+
+    Attributes:
+        bootstrap: addresses of brokers, one or more; IPv6 addresses without brackets.
+        topic: the topic.
+    """
+
+    bootstrap: Sequence[Address]
+    topic: str
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The addresses as librdkafka wants them."""
+        return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.bootstrap)
+
+
+def parse_location(url: str) -> KafkaLocation:
+    """The location that `kafka://host:port[,host:port...]/topic` spells; an IPv6 address is in brackets.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    match = _LOCATION.fullmatch(url)
+    if match is None or match["topic"] in (".", ".."):
+        raise ConfigError(
+            f"the log {url!r} is not of the form kafka://host:port[,host:port...]/topic "
+            "(a topic: up to 249 letters, digits, dots, underscores and hyphens)"
+        )
+    return KafkaLocation(tuple(_parse_address(url, broker) for broker in match["brokers"].split(",")), match["topic"])
+
+
+def _parse_address(url: str, text: str) -> Address:
+    match = _BROKER.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) < 65_536:
+        raise ConfigError(f"in the log {url!r}, {text!r} is not of the form host:port (an IPv6 host is in brackets)")
+    return Address(match["host"].strip("[]"), int(match["port"]))
+
+
+class KafkaLog:
+    """One replica's handle on a topic; made and used within one event loop.
+
+    Args:
+        location: where it is.
+        expected_id: the only topic id that `open` accepts; None accepts any.
+        query_timeout_seconds: how long `open`, `end` and `identify` wait for an answer.
+        client_properties: further properties of librdkafka's clients.
+        connection_options: further arguments of aiokafka's connections, for the writer.
+    """
+
+    def __init__(
+        self,
+        location: KafkaLocation,
+        *,
+        expected_id: str | None = None,
+        query_timeout_seconds: float = 5.0,
+        client_properties: Mapping[str, str] | None = None,
+        connection_options: Mapping[str, object] | None = None,
+    ) -> None:
+        self.counters = LogCounters()
+        self._location = location
+        self._topic = location.topic
+        self._expected_id = expected_id
+        self._query_timeout_seconds = query_timeout_seconds
+        self._properties = {**(client_properties or {}), "bootstrap.servers": location.bootstrap_servers}
+        self._admin_client: AdminClient | None = None  # kept: without a reference, its futures end in _DESTROY
+        self._reader: KafkaReader | None = None
+        self._batch_limit_bytes: int | None = None
+        self._closed = False
+        link = LeaderLink(
+            location.bootstrap,
+            self._topic,
+            PARTITION,
+            request_timeout_seconds=REQUEST_TIMEOUT_SECONDS,
+            options=connection_options or {},
+        )
+        self._writer = BatchWriter(
+            link, self._topic, PARTITION, broker_timeout_ms=BROKER_TIMEOUT_MS, counters=self.counters
+        )
+
+    async def open(self) -> LogDescription:
+        """See `SharedLog.open`."""
+        with self.counters.count_query():
+            async with self._deadline():
+                topic = await self._describe()
+                if topic is None:
+                    raise LogRefused(f"there is no topic {self._topic} at {self._location.bootstrap_servers}")
+                self._check(topic)
+                try:
+                    config = await self._describe_config()
+                except LookupError as error:
+                    raise LogRefused(str(error)) from error
+        policy = {word.strip() for word in config["cleanup.policy"].split(",")}
+        if policy != {"compact"}:
+            raise LogRefused(
+                f"the topic {self._topic} has cleanup.policy={config['cleanup.policy']}; it must be compact alone, "
+                "or records would vanish that no later one replaces"
+            )
+        self._batch_limit_bytes = int(config["max.message.bytes"])
+        self._writer.forget_offsets()
+        return LogDescription(
+            LogIdentity(str(topic.topic_id), PARTITION),
+            self._batch_limit_bytes,
+            int(config["delete.retention.ms"]) / 1000,
+        )
+
+    def _check(self, topic: TopicDescription) -> None:
+        if self._expected_id not in (None, str(topic.topic_id)):
+            raise LogReplaced(
+                f"the topic {self._topic} has the id {topic.topic_id}, and not {self._expected_id} as configured: "
+                "it was deleted and created anew"
+            )
+        if len(topic.partitions) != 1:
+            raise LogRefused(
+                f"the topic {self._topic} has {len(topic.partitions)} partitions; a log must have exactly one, "
+                "since there is no order between partitions"
+            )
+
+    async def read(self, start: Position) -> AsyncGenerator[Batch, None]:
+        """See `SharedLog.read`."""
+        if self._closed:
+            return
+        assert self._reader is None, "one reading at a time"
+        self._reader = KafkaReader(self._properties, self._topic, PARTITION, start=start, counters=self.counters)
+        batches = self._reader.batches()
+        try:
+            async for batch in batches:
+                yield batch
+        finally:
+            await batches.aclose()
+            self._reader = None
+
+    async def end(self) -> Position:
+        """See `SharedLog.end`. It is the high watermark, below which is every acknowledged record."""
+        partition = TopicPartition(self._topic, PARTITION)
+        with self.counters.count_query():
+            async with self._deadline():
+                try:
+                    answer = await self._ask(
+                        lambda admin: admin.list_offsets(
+                            {partition: OffsetSpec.latest()},
+                            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+                            request_timeout=self._query_timeout_seconds,
+                        )[partition]
+                    )
+                except LookupError as error:
+                    raise LogRefused(str(error)) from error
+        return Position(answer.offset)
+
+    async def identify(self) -> str | None:
+        """See `SharedLog.identify`."""
+        with self.counters.count_query():
+            async with self._deadline():
+                topic = await self._describe()
+        return None if topic is None else str(topic.topic_id)
+
+    async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
+        """See `SharedLog.append`."""
+        assert entries, "an empty batch has no offset"
+        assert self._batch_limit_bytes is not None, "open it first"
+        with self.counters.count_append():
+            return await self._writer.append(
+                entries, limit_bytes=self._batch_limit_bytes, timeout_seconds=timeout_seconds
+            )
+
+    async def close(self) -> None:
+        """See `SharedLog.close`."""
+        self._closed = True
+        if self._reader is not None:
+            self._reader.stop()
+        await self._writer.close()
+        self._admin_client = None
+
+    # --- questions ---------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        if self._closed:
+            raise LogUnavailable("the log was closed")
+        try:
+            async with asyncio.timeout(self._query_timeout_seconds):
+                yield
+        except TimeoutError:
+            raise self._unavailable(f"no answer within {self._query_timeout_seconds:g} s") from None
+        if self._reader is not None:
+            self._reader.reached()
+
+    async def _describe(self) -> TopicDescription | None:
+        try:
+            return await self._ask(
+                lambda admin: admin.describe_topics(
+                    TopicCollection([self._topic]), request_timeout=self._query_timeout_seconds
+                )[self._topic]
+            )
+        except LookupError:
+            return None
+
+    async def _describe_config(self) -> Mapping[str, str]:
+        resource = ConfigResource(ResourceType.TOPIC, self._topic)
+        config = await self._ask(
+            lambda admin: admin.describe_configs([resource], request_timeout=self._query_timeout_seconds)[resource]
+        )
+        return {name: entry.value for name, entry in config.items()}
+
+    async def _ask(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"]) -> T:
+        """The answer to a question.
+
+        Raises:
+            LookupError: the topic does not exist.
+            LogRefused: we lack the rights.
+            LogUnavailable: any other error.
+        """
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+        # Never cancelled: librdkafka's thread would then fail to store the answer, and say so on stderr.
+        future = question(self._admin())
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(answered.set))
+        await answered.wait()
+        try:
+            return future.result()
+        except KafkaException as exception:
+            error = exception.args[0]
+            if error.code() in ABSENT:
+                raise LookupError(f"the topic {self._topic} does not exist") from exception
+            if error.code() in DENIED:
+                raise LogRefused(f"the topic {self._topic} is denied to us: {error.str()}") from exception
+            raise self._unavailable(error.str()) from exception
+
+    def _admin(self) -> AdminClient:
+        if self._admin_client is None:
+            self._admin_client = AdminClient({"log_level": 0, **self._properties})
+        return self._admin_client
+
+    def _unavailable(self, problem: str) -> LogUnavailable:
+        return LogUnavailable(f"Kafka at {self._location.bootstrap_servers}, topic {self._topic}: {problem}")

@@ -1,0 +1,251 @@
+"""Reads one partition from a position on: a thread with a librdkafka consumer, an async iterator for the event loop.
+
+The thread polls, decodes a batch to plain tuples and hands it over with one `call_soon_threadsafe`; it waits when the
+loop is more than a few batches behind. librdkafka fetches ahead in threads of its own, retries and reconnects for ever,
+and follows the leader; what it reports on the way is counted, and logged once per outage.
+
+The consumer is assigned its one partition outright. The client library insists on a group id, so it gets one, but it
+never joins that group nor commits to it, and what brokers say about the group is of no interest.
+"""
+
+import asyncio
+import collections
+import concurrent.futures
+import logging
+import threading
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from sharedlogkv_replica.core.records import START, Batch, LogRecord, Position
+from sharedlogkv_replica.errors import LogRefused, LogTruncated, ReplicaError
+from sharedlogkv_replica.log.counters import LogCounters
+from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED, TRUNCATED, UNDECODABLE
+
+logger = logging.getLogger(__name__)
+
+PROPERTIES: Final = {
+    "group.id": "sharedlogkv",  # demanded by the library; see above
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "error",  # a lost position must be heard of, never jumped over
+    "enable.partition.eof": True,  # the only word on having passed markers and aborted records at the end
+    "fetch.queue.backoff.ms": 5,  # its default of 1 s stalls a replay each time that the local queue was full
+    "fetch.wait.max.ms": 50,  # delays no record, only the end of the partition
+    "socket.timeout.ms": 6_000,  # a frozen broker is given up about when Kafka itself gives it up
+    "reconnect.backoff.max.ms": 2_000,  # so that reading goes on soon after a long outage
+    "statistics.interval.ms": 0,
+}
+
+POLL_SECONDS: Final = 0.5
+BATCH_RECORDS: Final = 500
+HANDED_OVER_BATCHES: Final = 4
+
+
+class Message(Protocol):
+    """What the client library hands out: a record, or an error in the place of one."""
+
+    def error(self) -> KafkaError | None: ...  # noqa: D102 # the library's
+    def offset(self) -> int | None: ...  # noqa: D102 # the library's
+    def key(self) -> bytes | None: ...  # noqa: D102 # the library's
+    def value(self) -> bytes | None: ...  # noqa: D102 # the library's
+    def timestamp(self) -> tuple[int, int]: ...  # noqa: D102 # the library's
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What a run of messages says.
+
+    Attributes:
+        batch: the records, and the position after all of it.
+        undecodable: what could not be decoded, named for the log.
+        errors: what the client got over by itself, for the log.
+        failure: why reading can't go on after `batch`; None when it can.
+    """
+
+    batch: Batch
+    undecodable: Sequence[str] = ()
+    errors: Sequence[str] = ()
+    failure: ReplicaError | None = None
+
+
+def decode(messages: Sequence[Message], position: Position) -> Decoded:
+    """The records among `messages`, read from `position` on, and where reading stands after them."""
+    records: list[LogRecord] = [
+        (message.offset(), message.key(), message.value())  # type: ignore[misc] # only an error may have no offset
+        for message in messages
+        if message.error() is None
+    ]
+    if len(records) == len(messages):
+        return Decoded(Batch(records, Position(records[-1][0] + 1), messages[-1].timestamp()[1]))
+    return _decode_with_errors(messages, records, position)
+
+
+def _decode_with_errors(messages: Sequence[Message], records: list[LogRecord], position: Position) -> Decoded:
+    timestamp_ms = 0
+    undecodable: list[str] = []
+    errors: list[str] = []
+    failure: ReplicaError | None = None
+    for message in messages:
+        error, offset = message.error(), message.offset() or 0
+        if error is None:
+            position = Position(offset + 1)
+            timestamp_ms = message.timestamp()[1]
+            continue
+        code, text = error.code(), error.str()
+        if code == KafkaError._PARTITION_EOF:
+            position = Position(max(position, offset))
+        elif code in UNDECODABLE:
+            # It may be reported at the start of its batch: one more than where we are is the least that is progress.
+            undecodable.append(f"{offset}: {text}")
+            position = Position(max(position, offset) + 1)
+        elif code in TRUNCATED:
+            failure = LogTruncated(f"the log does not have the position {position}: {text}")
+        elif code in ABSENT or code in DENIED:
+            failure = LogRefused(f"the log can't be read: {text}")
+        else:
+            errors.append(text)
+    return Decoded(Batch(records, position, timestamp_ms), undecodable, errors, failure)
+
+
+class KafkaReader:
+    """One reading of one partition; made anew for each.
+
+    Args:
+        properties: the client's, by librdkafka's names: at least `bootstrap.servers`.
+        topic: the topic.
+        partition: its partition.
+        start: where to begin; `START` means the beginning, wherever that is.
+        counters: where to count; touched from the event loop only.
+    """
+
+    def __init__(
+        self, properties: Mapping[str, object], topic: str, partition: int, *, start: Position, counters: LogCounters
+    ) -> None:
+        self._properties = properties
+        self._topic = topic
+        self._partition = partition
+        self._position = start
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        self._handed_over: collections.deque[Decoded] = collections.deque()
+        self._arrived = asyncio.Event()
+        self._room = threading.Semaphore(HANDED_OVER_BATCHES)
+        self._stopping = threading.Event()
+        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._out_of_reach = False
+
+    async def batches(self) -> AsyncGenerator[Batch, None]:
+        """The batches, until `stop`.
+
+        Raises:
+            LogTruncated: the log does not have the next position.
+            LogRefused: the topic is gone, or we lack the rights.
+        """
+        thread = threading.Thread(target=self._run, name=f"read {self._topic}", daemon=True)
+        thread.start()
+        ended = asyncio.wrap_future(self._ended)
+        ended.add_done_callback(lambda _: self._arrived.set())
+        try:
+            while not self._stopping.is_set():
+                while self._handed_over and not self._stopping.is_set():
+                    decoded = self._handed_over.popleft()
+                    self._room.release()
+                    batch = self._take(decoded)
+                    if batch is not None:
+                        yield batch
+                    if decoded.failure is not None:
+                        raise decoded.failure
+                if ended.done():
+                    break
+                self._arrived.clear()
+                await self._arrived.wait()
+        finally:
+            self.stop()
+            await asyncio.shield(ended)
+
+    def stop(self) -> None:
+        """Ends the reading without an error, soon; from the event loop."""
+        self._stopping.set()
+        self._arrived.set()
+
+    def reached(self) -> None:
+        """Notes that a broker has answered somebody."""
+        if self._out_of_reach:
+            self._out_of_reach = False
+            logger.info("the log is in reach again", extra={"topic": self._topic})
+
+    def _take(self, decoded: Decoded) -> Batch | None:
+        """Counts what was handed over. Returns the batch, or None when nothing has moved."""
+        self.reached()
+        counters, batch = self._counters, decoded.batch
+        for name in decoded.undecodable:
+            counters.undecodable_records += 1
+            logger.error("a record can't be decoded and is left out", extra={"topic": self._topic, "record": name})
+        for text in decoded.errors:
+            self._note_error(text, all_brokers_down=False)
+        if batch.position == self._position and not batch.records:
+            return None
+        self._position = batch.position
+        counters.read_batches += 1
+        counters.read_records += len(batch.records)
+        return batch
+
+    def _note_error(self, text: str, *, all_brokers_down: bool) -> None:
+        self._counters.read_errors += 1
+        if all_brokers_down and not self._out_of_reach:
+            self._out_of_reach = True
+            self._counters.read_outages += 1
+            logger.warning("the log is out of reach; reading waits", extra={"topic": self._topic, "detail": text})
+
+    # --- in the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._consume()
+        except BaseException as error:  # noqa: BLE001 # it reaches the iterator, where somebody can act on it
+            self._ended.set_exception(error)
+        else:
+            self._ended.set_result(None)
+
+    def _consume(self) -> None:
+        position = self._position
+        consumer = Consumer({**PROPERTIES, **self._properties, "error_cb": self._on_error}, logger=_Quiet())
+        try:
+            offset = OFFSET_BEGINNING if position == START else position
+            consumer.assign([TopicPartition(self._topic, self._partition, offset)])
+            while not self._stopping.is_set():
+                first = consumer.poll(POLL_SECONDS)
+                if first is None:
+                    continue
+                decoded = decode([first, *consumer.consume(BATCH_RECORDS - 1, 0)], position)
+                position = decoded.batch.position
+                if decoded.undecodable:
+                    consumer.seek(TopicPartition(self._topic, self._partition, position))
+                self._hand_over(decoded)
+        finally:
+            consumer.close()
+
+    def _hand_over(self, decoded: Decoded) -> None:
+        while not self._room.acquire(timeout=POLL_SECONDS):
+            if self._stopping.is_set():
+                return
+        self._loop.call_soon_threadsafe(self._on_handed_over, decoded)
+
+    def _on_handed_over(self, decoded: Decoded) -> None:
+        self._handed_over.append(decoded)
+        self._arrived.set()
+
+    def _on_error(self, error: KafkaError) -> None:
+        down = error.code() == KafkaError._ALL_BROKERS_DOWN
+        self._loop.call_soon_threadsafe(lambda: self._note_error(error.str(), all_brokers_down=down))
+
+
+class _Quiet:
+    """Takes the place of a logger: the client's own lines, one per attempt to connect, are for debugging."""
+
+    def log(self, _level: int, message: str, *arguments: object) -> None:
+        logger.debug(message, *arguments)
