@@ -131,7 +131,8 @@ class ReplicaCollector(Collector):
         yield _count("log_resends", "Times that a batch was sent again.", log.resends)
         yield _count("log_producer_ids", "Producer ids taken; more than one: a sequence was broken.", log.producer_ids)
         yield _count("log_abandoned_batches", "Batches whose outcome stayed unknown.", log.abandoned_batches)
-        yield _count("log_fenced_batches", "Abandoned batches that can't land any more.", log.fenced_batches)
+        yield _count("log_fences", "Retired producer ids that can't write any more.", log.fences)
+        yield _count("log_write_outages", "Times that the log could no longer be written.", log.write_outages)
         yield _count("log_read_batches", "Batches read.", log.read_batches)
         yield _count("log_read_records", "Records read.", log.read_records)
         yield _count(

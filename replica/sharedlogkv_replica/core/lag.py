@@ -31,6 +31,7 @@ class LagMeter:
     def observe_applied(self, position: Position, timestamp_ms: int) -> None:
         """Notes that the map has reached `position`; `timestamp_ms` is that of its last record, 0 if it had none."""
         self.position = position
+        self.end = max(self.end, position)
         self.applied_ms = max(self.applied_ms, timestamp_ms)
         if self.awaited is not None and position >= self.awaited[0]:
             self.caught_up_ms = max(self.caught_up_ms, self.awaited[1])

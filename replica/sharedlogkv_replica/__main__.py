@@ -1,0 +1,34 @@
+"""The program `sharedlogkv-replica`: reads its configuration, and runs until it is told to stop."""
+
+import logging
+import os
+import sys
+
+import uvloop
+
+from sharedlogkv_replica.app import App
+from sharedlogkv_replica.config import parse_config
+from sharedlogkv_replica.errors import ConfigError
+from sharedlogkv_replica.json_logs import configure_logging
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Exit status: 0 after a graceful stop, 1 after a failure, 2 when the configuration can't be used."""
+    try:
+        config = parse_config(sys.argv[1:], os.environ)
+        configure_logging(config.log_level)
+        app = App(config)
+    except ConfigError as error:
+        print(f"sharedlogkv-replica: the configuration can't be used:\n{error}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        uvloop.run(app.run())
+    except OSError as error:
+        logger.error("can't listen", extra={"detail": str(error)})  # noqa: TRY400 # the address says it all
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Wiring, and the order of start and stop.
+
+Start: admin port (probes are answered during a replay), follower and group commit, data port.
+
+Stop, on SIGTERM or SIGINT: NotReady; `drain_seconds` in which load balancers learn of it and requests are still taken;
+no new connections; what is in flight is answered; queued writes reach the log; the log is closed; the admin port last.
+A second signal ends the waiting.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+
+from sharedlogkv_replica.config import Config
+from sharedlogkv_replica.engine.replica import VERSION, Replica
+from sharedlogkv_replica.log.open import open_log
+from sharedlogkv_replica.metrics import Metrics
+from sharedlogkv_replica.server.admin import AdminHandler
+from sharedlogkv_replica.server.clock import CoarseClock
+from sharedlogkv_replica.server.counters import HttpCounters
+from sharedlogkv_replica.server.http_server import HttpServer
+from sharedlogkv_replica.server.limits import Limits
+from sharedlogkv_replica.server.routes import DataHandler
+
+logger = logging.getLogger(__name__)
+
+ADMIN_CONNECTIONS = 64
+
+
+class App:
+    """One replica process.
+
+    Attributes:
+        replica: follower, map and group commit.
+        data: the server of the data port.
+        admin: the server of the admin port.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Wires everything; connects and listens to nothing yet.
+
+        Raises:
+            ConfigError: the log's URL can't be used.
+        """
+        self._config = config
+        self._log = open_log(config.log, expected_id=config.topic_id)
+        self.replica = Replica(
+            self._log,
+            name=config.name,
+            write_mode=config.write_mode,
+            write_timeout_seconds=config.write_timeout_seconds,
+            value_limit_bytes=config.value_limit_bytes,
+        )
+        counters = HttpCounters()
+        metrics = Metrics(self.replica, self._log.counters, counters)
+        clock = CoarseClock()
+        self.data = HttpServer(
+            DataHandler(self.replica, counters=counters, clock=clock, read_timeout_seconds=config.read_timeout_seconds),
+            limits=Limits(connections=config.max_connections),
+            clock=clock,
+            counters=counters,
+        )
+        self.admin = HttpServer(
+            AdminHandler(self.replica, metrics=metrics.exposition),
+            limits=Limits(connections=ADMIN_CONNECTIONS),
+            clock=CoarseClock(),
+            counters=HttpCounters(),
+        )
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def stop(self) -> None:
+        """Asks for a graceful stop; asked again, for a quick one."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serves until told to stop, by signal or by `stop`.
+
+        Raises:
+            OSError: a port can't be had.
+            BaseExceptionGroup: a part of the replica failed; a bug.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        try:
+            await self.admin.listen(self._config.host, self._config.admin_port)
+            await self.data.listen(self._config.host, self._config.http_port)
+            logger.info(
+                "replica started",
+                extra={"version": VERSION, "http_port": self.data.port, "admin_port": self.admin.port},
+            )
+            work = asyncio.create_task(self.replica.run(), name="replica")
+            try:
+                await self._until_stopped(work)
+                await self._shut_down()
+            finally:
+                work.cancel()
+                await asyncio.wait([work])
+            if not work.cancelled():
+                work.result()
+        finally:
+            await self.data.stop(timeout_seconds=0)
+            await self._log.close()
+            await self.admin.stop(timeout_seconds=0.5)
+            logger.info("replica stopped")
+
+    async def _until_stopped(self, work: "asyncio.Task[None]") -> None:
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([stop, work], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if work.done():
+            logger.critical("a part of the replica failed, and the replica ends")
+
+    async def _shut_down(self) -> None:
+        deadline = time.monotonic() + self._config.stop_seconds
+        logger.info("stopping", extra={"drain_seconds": self._config.drain_seconds})
+        self.replica.retire()
+        self.data.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(self._config.drain_seconds, self._config.stop_seconds)):
+                await self._hurry.wait()
+        await self.data.stop(timeout_seconds=max(0.0, deadline - time.monotonic()))
+        if self.replica.commit is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(
+                    asyncio.get_running_loop().time() + max(0.0, deadline - time.monotonic())
+                ):
+                    await self.replica.commit.drain()
