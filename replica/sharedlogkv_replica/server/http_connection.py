@@ -13,7 +13,9 @@ Invariants:
     5. Every answer made during one event of the loop leaves in one write, up to `_FLUSH_ANSWERS` and large bodies.
 
 Most requests of most clients are a GET without any header field that matters, answered from memory. They take the
-short way at the top of `on_message_complete`: no request object, no queue.
+short way at the top of `on_message_complete`: no request object, no queue. And most clients send the same header with
+every request of a connection: once the parser has found one plain, `_tail` remembers what followed the target, and a
+request that is the same but for its target is not parsed at all.
 """
 
 import asyncio
@@ -44,6 +46,7 @@ _HEAD: Final = 1
 _BODY: Final = 2
 
 _PIECE_BYTES: Final = 16 * 1024  # the parser can't stop inside what it is fed, so this bounds how far it runs ahead
+_TAIL_BYTES: Final = 2048  # remembered by each connection
 _FLUSH_ANSWERS: Final = 16  # with plain answers of at most 32 KiB each this bounds what one event collects
 _SEPARATE_BODY_BYTES: Final = 32 * 1024  # from here on a body is not copied behind its head
 
@@ -71,14 +74,15 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active", "_active_request", "_body", "_body_bytes", "_clock", "_counters", "_deaf", "_ended", "_handler",
-        "_head_bytes", "_headers", "_held", "_hosts", "_limits", "_out", "_parser", "_phase", "_read_paused", "_server",
-        "_short_way", "_since", "_stalled_bytes", "_stalled_since", "_target", "_transport", "_upgrade_with_body",
-        "_waiting", "_waiting_bytes", "_write_paused",
+        "_head_bytes", "_headers", "_held", "_hosts", "_limits", "_out", "_parser", "_phase", "_plain", "_plain_get",
+        "_read_paused", "_server", "_short_way", "_since", "_stalled_bytes", "_stalled_since", "_tail", "_target",
+        "_transport", "_upgrade_with_body", "_waiting", "_waiting_bytes", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, server: Host) -> None:
         self._server = server
         self._handler = server.handler
+        self._plain_get = server.handler.plain_get
         self._limits = server.limits
         self._clock = server.clock
         self._counters = server.counters
@@ -95,6 +99,8 @@ class HttpConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._upgrade_with_body = False
         self._held = memoryview(b"")  # bytes that came in and are not parsed yet
+        self._plain = False  # the event under way saw a request that took the short way
+        self._tail = b""
 
         self._active: Deferred | None = None
         self._active_request: Request | None = None
@@ -122,14 +128,26 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parses what came in, answers what can be answered, and writes once."""
-        self._counters.received_bytes += len(data)
+        counters = self._counters
+        counters.received_bytes += len(data)
+        if self._short_way and self._tail and data.endswith(self._tail) and data[:5] == b"GET /" and not self._phase:
+            answer = self._plain_get(data[4 : -len(self._tail)])
+            if answer is not None:
+                self._since = self._clock.now
+                counters.sent_bytes += len(answer)
+                self._transport.write(answer)
+                return
         if self._deaf:
             return
         if self._held or len(data) > _PIECE_BYTES:
             self._held = memoryview(bytes(self._held) + data)
             self._feed_held()
         else:
+            between = self._phase == _IDLE
+            self._plain = False
             self._feed(data)
+            if self._plain and between and len(self._out) == 1:
+                self._remember_tail(data)
         if self._out:
             self._flush()
 
@@ -232,8 +250,9 @@ class HttpConnection(asyncio.Protocol):
             and self._parser.should_keep_alive()
             and self._parser.get_method() == b"GET"
         ):
-            answer = self._handler.plain_get(self._target)
+            answer = self._plain_get(self._target)
             if answer is not None:
+                self._plain = True
                 self._phase = _IDLE
                 self._out.append(answer)
                 if len(self._out) >= _FLUSH_ANSWERS:
@@ -245,6 +264,16 @@ class HttpConnection(asyncio.Protocol):
             self._take_request()
 
     # --- reading ---
+
+    def _remember_tail(self, data: bytes) -> None:
+        """Keeps what follows the target in `data`, if that is one plain GET and nothing else.
+
+        Whatever begins with `GET /` and a target of plain characters, and ends with this, is then a request that the
+        parser would find to be plain as well: it has found so of the same bytes.
+        """
+        tail = data[data.find(b" ", 5) :]
+        if data[:5] == b"GET /" and tail.find(b"\r\n\r\n") == len(tail) - 4 and len(tail) <= _TAIL_BYTES:
+            self._tail = tail
 
     def _feed(self, data: bytes | memoryview) -> None:
         """Runs the parser over `data`."""

@@ -82,7 +82,8 @@ class Handler(Protocol):
     def plain_get(self, target: bytes) -> bytes | None:
         """The whole answer, head and body, to `GET target` on a connection that stays, if it is 200 at once.
 
-        Only asked when the request bears no field of `NOTED_FIELDS` but `Host`. None means: ask `handle`.
+        Only asked when the request bears no field of `NOTED_FIELDS` but `Host`. None means: ask `handle`, and is the
+        only answer to a target with any byte that is not in `PLAIN_TARGET`: it may not have been parsed.
         """
         ...
 
@@ -94,6 +95,9 @@ class Handler(Protocol):
         """The answer to a whole request, or its promise."""
         ...
 
+
+PLAIN_TARGET: Final = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%?#")
+"""The bytes that stand for themselves in a path: visible ASCII, without escapes, query and fragment."""
 
 NOTED_FIELDS: Final = frozenset(
     {
