@@ -90,7 +90,9 @@ bench: ## Measure, beside its peers, on this machine
 
 .PHONY: demo
 demo: ## From nothing to a running store, step by step; leaves it up
+	command -v curl >/dev/null || tests/support/install-debian-packages curl
 	$(PIPELINE) demo
+	@$(PYTHON) -m tests.demo afterwards
 
 .PHONY: demo-down
 demo-down: ## Remove what `make demo` left up

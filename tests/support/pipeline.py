@@ -19,7 +19,8 @@ from typing import Literal
 from tests.support.environment import DEFAULT_IMAGE, EnvironmentIncomplete, has_own_cluster
 
 PYTHON = ".venv/bin/python"
-TESTBED = ("tests/testbed/testbed", "--name", "test")
+TEST_TESTBED = ("tests/testbed/testbed", "--name", "test")
+DEMO_TESTBED = ("tests/testbed/testbed", "--name", "demo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +57,67 @@ def static_stages() -> list[Stage]:
     return [make(name) for name in ("venv", "format-check", "lint", "layers", "types", "unit", "property")]
 
 
-def on_testbed(stages: Sequence[Stage], *, nodes: int, brokers: int, image: str, keep: bool) -> list[Stage]:
-    """Return the stages with a testbed brought up before them, holding the image if it has nodes, and removed after."""
-    build = [make("image")] if nodes else []
-    load = [Stage("load image", (*TESTBED, "load", image))] if nodes else []
-    size = ("--nodes", str(nodes), "--brokers", str(brokers))
-    up = Stage("testbed up", (*TESTBED, "up", *size))
-    inside = [Stage(s.name, (*TESTBED, "sh", *s.command)) for s in stages]
-    down = [] if keep else [Stage("testbed down", (*TESTBED, "down"), cleans_up=up.name)]
-    return [make("testbed-build"), *build, up, *load, *inside, *down]
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What can be asked for.
+
+    Attributes:
+        before: Stages that need no cluster.
+        on_cluster: Stages that do.
+        testbed: The testbed that they get where the user brings no cluster, as its command line begins.
+        nodes: Its size.
+        brokers: Its size.
+        keeps: The testbed stays up.
+    """
+
+    before: Sequence[Stage]
+    on_cluster: Sequence[Stage]
+    testbed: tuple[str, ...] = TEST_TESTBED
+    nodes: int = 3
+    brokers: int = 1
+    keeps: bool = False
 
 
-def plan(goal: str, *, arguments: Sequence[str], image: str, own_cluster: bool, keep: bool) -> list[Stage]:
-    """Return the stages of a goal.
-
-    Args:
-        goal: `integration`, `e2e`, `bench` or `test`.
-        arguments: Further arguments of pytest.
-        image: The image that a testbed's nodes are given.
-        own_cluster: Run on the cluster that the environment names, not on a testbed.
-        keep: Leave the testbed up.
+def goal_of(name: str, *, arguments: Sequence[str]) -> Goal:
+    """Return a goal by its name, with further arguments of pytest (or of the benchmarks).
 
     Raises:
         KeyError: There is no such goal.
     """
 
-    def tests(name: str) -> Stage:
-        return Stage(name, (PYTHON, "-m", "pytest", f"tests/{name}", *arguments))
+    def tests(kind: str) -> Stage:
+        return Stage(kind, (PYTHON, "-m", "pytest", f"tests/{kind}", *arguments))
 
-    before, system, nodes = {
-        "integration": ([make("venv")], [tests("integration")], 0),
-        "e2e": ([make("venv")], [tests("e2e")], 3),
-        "bench": ([make("venv")], [Stage("bench", (PYTHON, "-m", "tests.bench", *arguments))], 0),
-        "test": (static_stages(), [tests("integration"), tests("e2e")], 3),
-    }[goal]
-    return [*before, *(system if own_cluster else on_testbed(system, nodes=nodes, brokers=1, image=image, keep=keep))]
+    venv = [make("venv")]
+    goals = {
+        "integration": Goal(venv, [tests("integration")], nodes=0),
+        "e2e": Goal(venv, [tests("e2e")]),
+        "test": Goal(static_stages(), [tests("integration"), tests("e2e")]),
+        "bench": Goal(venv, [Stage("bench", (PYTHON, "-m", "tests.bench", *arguments))], nodes=0),
+        # With three brokers the examples apply as they are.
+        "demo": Goal([], [Stage("demo", ("python3", "-m", "tests.demo", "show"))], DEMO_TESTBED, brokers=3, keeps=True),
+    }
+    return goals[name]
+
+
+def plan(goal: Goal, *, image: str, own_cluster: bool, keep: bool) -> list[Stage]:
+    """Return the stages of a goal.
+
+    Args:
+        goal: What is asked for.
+        image: The image that a testbed's nodes are given.
+        own_cluster: Run on the cluster that the environment names, not on a testbed.
+        keep: Leave the testbed up in any case.
+    """
+    if own_cluster:
+        return [*goal.before, *goal.on_cluster]
+    testbed, has_nodes = goal.testbed, goal.nodes > 0
+    build = [make("image")] if has_nodes else []
+    up = Stage("testbed up", (*testbed, "up", "--nodes", str(goal.nodes), "--brokers", str(goal.brokers)))
+    load = [Stage("load image", (*testbed, "load", image))] if has_nodes else []
+    inside = [Stage(s.name, (*testbed, "sh", *s.command)) for s in goal.on_cluster]
+    down = [] if keep or goal.keeps else [Stage("testbed down", (*testbed, "down"), cleans_up=up.name)]
+    return [*goal.before, make("testbed-build"), *build, up, *load, *inside, *down]
 
 
 def run(
@@ -149,8 +176,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     stages = plan(
-        sys.argv[1],
-        arguments=shlex.split(os.environ.get("ARGS", "")),
+        goal_of(sys.argv[1], arguments=shlex.split(os.environ.get("ARGS", ""))),
         image=os.environ.get("IMAGE") or DEFAULT_IMAGE,
         own_cluster=own_cluster,
         keep=bool(os.environ.get("KEEP")),

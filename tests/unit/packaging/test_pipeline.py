@@ -1,6 +1,6 @@
 """The stages of `make test`: their order, what a failure does, and the table of times."""
 
-from tests.support.pipeline import Stage, format_table, plan, run
+from tests.support.pipeline import Stage, format_table, goal_of, plan, run
 
 
 def run_with_failures(stages: list[Stage], *failing: str) -> tuple[list[str], list[str]]:
@@ -17,7 +17,7 @@ def run_with_failures(stages: list[Stage], *failing: str) -> tuple[list[str], li
 
 
 def stages_of(goal: str, *, own_cluster: bool = False, keep: bool = False) -> list[Stage]:
-    return plan(goal, arguments=("-x",), image="registry/image:1", own_cluster=own_cluster, keep=keep)
+    return plan(goal_of(goal, arguments=("-x",)), image="registry/image:1", own_cluster=own_cluster, keep=keep)
 
 
 def test_everything_runs_quickest_first_and_the_testbed_is_removed_at_the_end() -> None:
@@ -61,6 +61,12 @@ def test_on_the_user_s_cluster_no_testbed_is_touched() -> None:
 
 def test_a_testbed_that_is_to_be_kept_is_not_removed() -> None:
     assert "testbed down" not in [stage.name for stage in stages_of("test", keep=True)]
+
+
+def test_the_demo_leaves_its_testbed_up_which_has_brokers_for_three_copies() -> None:
+    stages = {stage.name: stage.command for stage in stages_of("demo")}
+    assert list(stages) == ["testbed-build", "image", "testbed up", "load image", "demo"]
+    assert stages["testbed up"][-2:] == ("--brokers", "3")
 
 
 def test_the_table_shows_each_stage_with_its_seconds_and_the_sum() -> None:
