@@ -1,0 +1,184 @@
+"""Wires the operator together, and knows the order in which it starts and stops."""
+
+import asyncio
+import platform
+import random
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import kopf
+from kubernetes.aio.client import Configuration
+
+from sharedlogkv_operator.config import Config
+from sharedlogkv_operator.controller import Controller
+from sharedlogkv_operator.errors import ConfigError, KubeRefused, KubeUnavailable
+from sharedlogkv_operator.http_server import HttpServer
+from sharedlogkv_operator.kafka_admin import ConfluentAdmin
+from sharedlogkv_operator.kafka_pool import KafkaPool
+from sharedlogkv_operator.kube import ApiServer, load_configuration
+from sharedlogkv_operator.logs import log
+from sharedlogkv_operator.metrics import Metrics
+from sharedlogkv_operator.reconcile import Reconciler
+from sharedlogkv_operator.replica_client import HttpReplicaClient
+from sharedlogkv_operator.watcher import Watcher
+
+CRD_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 8.0
+"""How long reconciles under way may go on after the signal to stop."""
+
+
+async def run(config: Config, *, on_listening: Callable[[int], None] = lambda port: None) -> None:
+    """Runs the operator until SIGTERM or SIGINT.
+
+    Start: the HTTP port (alive, not ready), workers, the CRD is awaited, watches. Stop: no new pass, those under way
+    end, watches end, clients close.
+
+    Args:
+        config: what to run with.
+        on_listening: told the HTTP port once it is open.
+
+    Raises:
+        ConfigError: there is no way to log in to Kubernetes, or the port is taken.
+        WatchEnded: the watches broke down for good; a restart is the cure.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    operator = Operator(config, await load_configuration())
+    try:
+        await operator.run(stop, on_listening=on_listening)
+    finally:
+        await operator.close()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class Operator:
+    """All the parts of one operator."""
+
+    def __init__(self, config: Config, configuration: Configuration) -> None:
+        """Must be made in the event loop; starts nothing.
+
+        Args:
+            config: what to run with.
+            configuration: where the API server is, and how to log in.
+        """
+        self._config = config
+        self._metrics = Metrics()
+        self._kube = ApiServer(configuration, metrics=self._metrics)
+        # A cluster that is down may hold half of the workers, never all.
+        self._kafka = KafkaPool(
+            lambda servers: ConfluentAdmin(servers, metrics=self._metrics), leases_limit=max(1, config.workers // 2)
+        )
+        self._replicas = HttpReplicaClient()
+        reconciler = Reconciler(
+            self._kube,
+            self._kafka,
+            replica_client=self._replicas,
+            default_image=config.replica_image,
+            instance=platform.node(),
+            now=lambda: datetime.now(UTC),
+        )
+        self._controller = Controller(
+            reconciler,
+            metrics=self._metrics,
+            workers=config.workers,
+            resync_seconds=config.resync_seconds,
+            chance=random.random,
+        )
+        self._watcher = Watcher(
+            self._controller.queue.add,
+            lambda: build_connection_info(configuration),
+            namespaces=config.namespaces,
+        )
+        self._http = HttpServer(
+            find_stall=self._controller.find_stall,
+            find_unreadiness=self._find_unreadiness,
+            render_metrics=self._render_metrics,
+        )
+
+    async def run(self, stop: asyncio.Event, *, on_listening: Callable[[int], None]) -> None:
+        """Runs until `stop` is set.
+
+        Raises:
+            ConfigError: the HTTP port is taken.
+            WatchEnded: the watches broke down for good.
+        """
+        try:
+            port = await self._http.start(self._config.http_host, self._config.http_port)
+        except OSError as error:
+            raise ConfigError(f"the HTTP port {self._config.http_port} can't be listened on: {error}") from error
+        on_listening(port)
+        log.info("started", http_port=port, namespaces=self._config.namespaces or "all")
+        stopping = asyncio.create_task(stop.wait())
+        working = asyncio.create_task(self._controller.run())
+        try:
+            await self._await_crd(stopping)
+            if not stopping.done():
+                self._watcher.start()
+                watching = asyncio.create_task(self._watcher.wait())
+                await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    watching.result()
+                watching.cancel()
+        finally:
+            stopping.cancel()
+            log.info("stopping")
+            await self._stop_working(working)
+            await self._watcher.stop()
+        log.info("stopped")
+
+    async def close(self) -> None:
+        """Closes what is open."""
+        await self._http.close()
+        await self._replicas.close()
+        await self._kafka.close()
+        await self._kube.close()
+
+    async def _await_crd(self, stopping: "asyncio.Task[bool]") -> None:
+        """Returns when the API server serves our kind in every namespace, or the operator is to stop."""
+        namespaces = self._config.namespaces or (None,)
+        while not stopping.done():
+            try:
+                served = await asyncio.gather(*(self._kube.is_served(namespace) for namespace in namespaces))
+                if all(served):
+                    return
+                log.warning("the CRD is not installed, or is not served yet: waiting for it")
+            except (KubeUnavailable, KubeRefused) as error:
+                log.warning("the SharedLogKV resources can't be read: trying again", error=str(error))
+            await asyncio.wait({stopping}, timeout=CRD_SECONDS)
+
+    async def _stop_working(self, working: "asyncio.Task[None]") -> None:
+        self._controller.stop()
+        done, _ = await asyncio.wait({working}, timeout=STOP_SECONDS)
+        if not done:
+            log.warning("a reconcile did not end in time and is cut off")
+            working.cancel()
+            await asyncio.wait({working})
+
+    def _find_unreadiness(self) -> str | None:
+        return None if self._watcher.is_ready else "not watching yet"
+
+    def _render_metrics(self) -> bytes:
+        self._controller.show_metrics()
+        return self._metrics.render()
+
+
+async def build_connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
+    """How kopf logs in: as our own client does at this moment."""
+    # This reads a token file again, and runs a credentials plugin again, where they are due.
+    scheme, _, token = (await configuration.get_api_key_with_prefix("BearerToken") or "").rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        username=configuration.username or None,
+        password=configuration.password or None,
+        scheme=(scheme.capitalize() or None) if token else None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )

@@ -1,0 +1,282 @@
+"""Administers topics: a thin asyncio face on confluent-kafka's AdminClient, which answers from threads of its own.
+
+No call blocks the event loop, and each has a deadline. Kafka's own words go into the errors, since they end in the
+resource's conditions.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Final, Protocol, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicDescription,
+)
+
+from sharedlogkv_operator import names
+from sharedlogkv_operator.errors import KafkaRefused, KafkaUnavailable
+from sharedlogkv_operator.metrics import Metrics
+from sharedlogkv_operator.topic import CreateTopic, ObservedTopic
+
+T = TypeVar("T")
+
+REQUEST_SECONDS: Final = 5.0
+GRACE_SECONDS: Final = 1.0
+"""How much longer than the client itself we wait for its answer."""
+
+POLL_SECONDS: Final = 0.05
+
+REFUSED_LOCALLY: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._INVALID_ARG})
+"""Errors of the client itself (their codes are negative) that no waiting mends."""
+
+BROKER_OUT_OF_ORDER: Final = frozenset(
+    {
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.UNKNOWN,
+    }
+)
+"""Errors of the broker that pass; all its others are refusals."""
+
+
+class KafkaAdmin(Protocol):
+    """What the reconcile asks of a Kafka cluster. Calls raise `KafkaUnavailable` or `KafkaRefused` where they fail."""
+
+    async def describe_topic(self, name: str) -> ObservedTopic | None:
+        """The topic as it is; None when there is none."""
+        ...
+
+    async def count_brokers(self) -> int:
+        """How many brokers are up."""
+        ...
+
+    async def create_topic(self, wanted: CreateTopic) -> None:
+        """Creates the topic and waits until the brokers know it; an existing one is left as it is."""
+        ...
+
+    async def alter_topic(self, name: str, settings: Mapping[str, str]) -> None:
+        """Sets these settings of the topic, and no others."""
+        ...
+
+    async def delete_topic(self, name: str) -> None:
+        """Deletes the topic; gone already is as good."""
+        ...
+
+
+class ConfluentAdmin:
+    """A Kafka cluster, over one client that connects on first use."""
+
+    def __init__(self, bootstrap_servers: str, *, metrics: Metrics, request_seconds: float = REQUEST_SECONDS) -> None:
+        """Connects nothing yet.
+
+        Args:
+            bootstrap_servers: `host:port[,host:port...]`.
+            metrics: where requests are counted.
+            request_seconds: how long a request may take.
+        """
+        self._bootstrap_servers = bootstrap_servers
+        self._metrics = metrics
+        self._request_seconds = request_seconds
+        self._client: AdminClient | None = None
+        self._opening = asyncio.Lock()
+        self._complaints = _Complaints()
+
+    async def describe_topic(self, name: str) -> ObservedTopic | None:
+        """See `KafkaAdmin`."""
+        try:
+            description: TopicDescription = await self._call(
+                "describe_topics",
+                lambda client: client.describe_topics(TopicCollection([name]), request_timeout=self._request_seconds)[
+                    name
+                ],
+            )
+            resource = ConfigResource(ResourceType.TOPIC, name)
+            entries: Mapping[str, ConfigEntry] = await self._call(
+                "describe_configs",
+                lambda client: client.describe_configs([resource], request_timeout=self._request_seconds)[resource],
+            )
+        except _TopicUnknown:
+            return None
+        return ObservedTopic(
+            id=str(description.topic_id),
+            partitions=len(description.partitions),
+            replication_factor=min((len(partition.replicas) for partition in description.partitions), default=0),
+            config={key: entry.value for key, entry in entries.items() if entry.value is not None},
+        )
+
+    async def count_brokers(self) -> int:
+        """See `KafkaAdmin`."""
+        cluster = await self._call(
+            "describe_cluster", lambda client: client.describe_cluster(request_timeout=self._request_seconds)
+        )
+        return len(cluster.nodes)
+
+    async def create_topic(self, wanted: CreateTopic) -> None:
+        """See `KafkaAdmin`."""
+        topic = NewTopic(
+            wanted.name, num_partitions=1, replication_factor=wanted.replication_factor, config=dict(wanted.config)
+        )
+        try:
+            await self._call(
+                "create_topics",
+                lambda client: client.create_topics([topic], request_timeout=self._request_seconds)[wanted.name],
+            )
+        except _TopicExists:
+            return
+        # The broker that answered may know of it before the next one asked does.
+        try:
+            async with asyncio.timeout(self._request_seconds):
+                while await self.describe_topic(wanted.name) is None:  # noqa: ASYNC110 -- a broker sends no event
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError as error:
+            raise KafkaUnavailable(f"topic {wanted.name} was created, but is not seen yet") from error
+
+    async def alter_topic(self, name: str, settings: Mapping[str, str]) -> None:
+        """See `KafkaAdmin`."""
+        entries = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in settings.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        await self._call(
+            "alter_configs",
+            lambda client: client.incremental_alter_configs([resource], request_timeout=self._request_seconds)[
+                resource
+            ],
+        )
+
+    async def delete_topic(self, name: str) -> None:
+        """See `KafkaAdmin`."""
+        try:
+            await self._call(
+                "delete_topics",
+                lambda client: client.delete_topics([name], request_timeout=self._request_seconds)[name],
+            )
+        except _TopicUnknown:
+            return
+
+    async def close(self) -> None:
+        """Ends the client; requests under way fail."""
+        async with self._opening:
+            client, self._client = self._client, None
+            if client is not None:
+                # The last reference goes in that thread: librdkafka then joins its own, which may take a moment.
+                await asyncio.to_thread(_drop, [client])
+                self._metrics.kafka_clients.dec()
+
+    async def _call(self, operation: str, start: Callable[[AdminClient], "Future[T]"]) -> T:
+        """The answer to one request.
+
+        Raises:
+            KafkaUnavailable: no answer in time, or a broker that is not in order.
+            KafkaRefused: the client or the broker says no.
+        """
+        client = await self._open()
+        self._metrics.kafka_requests.labels(operation).inc()
+        try:
+            async with asyncio.timeout(self._request_seconds + GRACE_SECONDS):
+                # The client's futures can't be cancelled, so a cancelled wait leaves them to end by themselves.
+                answer = await asyncio.wrap_future(start(client))
+        except TimeoutError as error:
+            client.poll(0)
+            failure: Exception = KafkaUnavailable(self._describe_silence())
+            self._metrics.kafka_failures.labels(operation).inc()
+            raise failure from error
+        except KafkaException as error:
+            client.poll(0)
+            failure = self._translate(error)
+            if not isinstance(failure, _TopicUnknown | _TopicExists):
+                self._metrics.kafka_failures.labels(operation).inc()
+            raise failure from error
+        client.poll(0)  # has what was logged meanwhile thrown away
+        self._complaints.clear()
+        return answer
+
+    async def _open(self) -> AdminClient:
+        async with self._opening:
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._build_client)
+                self._metrics.kafka_clients.inc()
+            return self._client
+
+    def _build_client(self) -> AdminClient:
+        return AdminClient(
+            {
+                "bootstrap.servers": self._bootstrap_servers,
+                "client.id": names.FIELD_MANAGER,
+                "socket.connection.setup.timeout.ms": int(self._request_seconds * 1000),
+                "reconnect.backoff.ms": 250,
+                "reconnect.backoff.max.ms": 2000,
+            },
+            logger=self._complaints.logger,
+        )
+
+    def _translate(self, exception: KafkaException) -> Exception:
+        error: KafkaError = exception.args[0]
+        code = error.code()
+        if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return _TopicUnknown(error.str())
+        if code == KafkaError.TOPIC_ALREADY_EXISTS:
+            return _TopicExists(error.str())
+        if code in REFUSED_LOCALLY or (code > 0 and code not in BROKER_OUT_OF_ORDER):
+            return KafkaRefused(f"{self._bootstrap_servers} says {error.name()}: {error.str()}")
+        if self._complaints.is_refusal:
+            return KafkaRefused(f"{self._bootstrap_servers} refuses the connection: {self._complaints.last}")
+        if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+            return KafkaUnavailable(self._describe_silence())
+        return KafkaUnavailable(f"{self._bootstrap_servers} says {error.name()}: {error.str()}")
+
+    def _describe_silence(self) -> str:
+        text = f"no answer from {self._bootstrap_servers} within {self._request_seconds:g} s"
+        return f"{text}: {self._complaints.last}" if self._complaints.last else text
+
+
+class _Complaints(logging.Handler):
+    """The last thing that the client logged about a broken connection: it says more than the request's time-out.
+
+    The client hands its log over in `poll`, in the thread that calls it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = ""
+        # A logger for this client alone, outside the tree: what it says goes into errors, not into the log.
+        self.logger = logging.Logger("librdkafka", logging.INFO)  # noqa: LOG001 -- a named one would be shared
+        self.logger.addHandler(self)
+
+    @property
+    def is_refusal(self) -> bool:
+        return "authentication" in self.last.lower() or "SSL handshake failed" in self.last
+
+    def clear(self) -> None:
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind, _, rest = record.getMessage().partition(" ")
+        if kind == "FAIL":
+            text = rest.rpartition("]: ")[2]
+            self.last = re.sub(r" \(after \d+ms in state \w+\)|, \d+ identical error\(s\) suppressed", "", text)
+
+
+class _TopicUnknown(KafkaRefused):
+    """There is no such topic."""
+
+
+class _TopicExists(KafkaRefused):
+    """There is such a topic already."""
+
+
+def _drop(clients: list[AdminClient]) -> None:
+    clients.clear()

@@ -1,0 +1,97 @@
+"""Shares one admin client per Kafka cluster, closes it when nobody uses it, and bounds what a dead cluster holds up.
+
+At most so many reconciles may be busy with one cluster: those beyond are turned away with `KafkaBusy` and come back in
+a moment, so a cluster that never answers can't occupy every worker.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sharedlogkv_operator.errors import KafkaBusy
+from sharedlogkv_operator.kafka_admin import KafkaAdmin
+
+IDLE_SECONDS: Final = 120.0
+
+
+class ClosableAdmin(KafkaAdmin, Protocol):
+    """A `KafkaAdmin` that can be closed."""
+
+    async def close(self) -> None:
+        """Ends it; requests under way fail."""
+        ...
+
+
+class KafkaClusters(Protocol):
+    """Where the reconcile gets the Kafka cluster that a resource names."""
+
+    def lease(self, bootstrap_servers: str) -> AbstractAsyncContextManager[KafkaAdmin]:
+        """The cluster's admin, for as long as the context lasts.
+
+        Raises:
+            KafkaBusy: on entering, if enough others are busy with this cluster.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Member:
+    admin: ClosableAdmin
+    leases: int = 0
+    closing: asyncio.TimerHandle | None = None
+
+
+class KafkaPool:
+    """The open admin clients, by bootstrap servers."""
+
+    def __init__(
+        self, open_admin: Callable[[str], ClosableAdmin], *, leases_limit: int, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            open_admin: makes the admin of the cluster at these bootstrap servers; must not block.
+            leases_limit: how many may be busy with one cluster at a time.
+            idle_seconds: a cluster's client is closed when nobody used it for so long.
+        """
+        self._open_admin = open_admin
+        self._leases_limit = leases_limit
+        self._idle_seconds = idle_seconds
+        self._members: dict[str, _Member] = {}
+        self._closings: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def lease(self, bootstrap_servers: str) -> AsyncIterator[KafkaAdmin]:
+        """See `KafkaClusters`."""
+        member = self._members.get(bootstrap_servers)
+        if member is None:
+            member = self._members[bootstrap_servers] = _Member(self._open_admin(bootstrap_servers))
+        if member.leases >= self._leases_limit:
+            raise KafkaBusy(f"{member.leases} resources are busy with {bootstrap_servers} already")
+        if member.closing is not None:
+            member.closing.cancel()
+            member.closing = None
+        member.leases += 1
+        try:
+            yield member.admin
+        finally:
+            member.leases -= 1
+            if member.leases == 0:
+                loop = asyncio.get_running_loop()
+                member.closing = loop.call_later(self._idle_seconds, self._close_idle, bootstrap_servers)
+
+    async def close(self) -> None:
+        """Closes every client."""
+        for member in self._members.values():
+            if member.closing is not None:
+                member.closing.cancel()
+        members, self._members = list(self._members.values()), {}
+        await asyncio.gather(*self._closings, *(member.admin.close() for member in members))
+
+    def _close_idle(self, bootstrap_servers: str) -> None:
+        member = self._members.pop(bootstrap_servers)
+        task = asyncio.get_running_loop().create_task(member.admin.close())
+        self._closings.add(task)
+        task.add_done_callback(self._closings.discard)

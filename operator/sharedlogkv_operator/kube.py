@@ -1,0 +1,271 @@
+"""Talks to the Kubernetes API server: the few requests that the operator makes, each with a deadline.
+
+`KubeClient` is the seam; `ApiServer` implements it on the official client's session, which brings TLS, tokens and their
+renewal. Paths are written out: the operator knows its kinds, so it needs no discovery.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final, Protocol
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
+
+from sharedlogkv_operator import names
+from sharedlogkv_operator.desired import Manifest
+from sharedlogkv_operator.errors import ConfigError, KubeRefused, KubeUnavailable
+from sharedlogkv_operator.metrics import Metrics
+from sharedlogkv_operator.spec import Identity, JsonObject
+
+REQUEST_SECONDS: Final = 10.0
+PAGE_LIMIT: Final = 500
+
+RESOURCE_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{{namespace}}/{names.PLURAL}/{{name}}"
+CHILD_PATHS: Final[Mapping[str, str]] = {
+    "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
+    "Service": "/api/v1/namespaces/{namespace}/services/{name}",
+    "PodDisruptionBudget": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}",
+}
+
+APPLY: Final = "application/apply-patch+yaml"
+JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
+
+TRANSIENT: Final = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,  # a token just being renewed
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+
+
+class KubeClient(Protocol):
+    """What the reconcile asks of Kubernetes. Every call raises `KubeUnavailable` or `KubeRefused` where it fails."""
+
+    async def get_resource(self, namespace: str, name: str) -> JsonObject | None:
+        """The SharedLogKV, fresh from the API server; None when there is none."""
+        ...
+
+    async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
+        """The child of that kind; None when there is none."""
+        ...
+
+    async def apply_child(self, manifest: Manifest) -> JsonObject:
+        """Applies the manifest with our field manager, taking over fields that others changed; the child after it."""
+        ...
+
+    async def delete_child(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        """Deletes the child if it still is the one with that uid; gone already is as good."""
+        ...
+
+    async def list_pods(self, namespace: str, selector: str) -> Sequence[JsonObject]:
+        """The pods with the labels that `selector` demands."""
+        ...
+
+    async def write_status(self, identity: Identity, status: Mapping[str, object]) -> JsonObject | None:
+        """Replaces the status of the resource; the resource after it, None if it is gone."""
+        ...
+
+    async def write_finalizers(self, identity: Identity, finalizers: Sequence[str]) -> JsonObject | None:
+        """Replaces the finalizers, if the resource is still as `identity` says; the resource after it, None if gone."""
+        ...
+
+    async def post_event(self, event: Manifest) -> None:
+        """Posts a core/v1 Event, or counts it once more if it was posted before."""
+        ...
+
+
+class ApiServer:
+    """The API server, over one shared HTTP session."""
+
+    def __init__(self, configuration: kubernetes_client.Configuration, *, metrics: Metrics) -> None:
+        """Connects on first use.
+
+        Args:
+            configuration: where the API server is, and how to log in.
+            metrics: where requests are counted.
+        """
+        self._client = kubernetes_client.ApiClient(configuration)
+        self._metrics = metrics
+
+    async def get_resource(self, namespace: str, name: str) -> JsonObject | None:
+        """See `KubeClient`."""
+        return await self._find("GET", RESOURCE_PATH.format(namespace=namespace, name=name))
+
+    async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
+        """See `KubeClient`."""
+        return await self._find("GET", CHILD_PATHS[kind].format(namespace=namespace, name=name))
+
+    async def apply_child(self, manifest: Manifest) -> JsonObject:
+        """See `KubeClient`."""
+        metadata = manifest["metadata"]
+        assert isinstance(metadata, Mapping)
+        path = CHILD_PATHS[str(manifest["kind"])].format(namespace=metadata["namespace"], name=metadata["name"])
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        return await self._request("PATCH", path, query=query, body=manifest, content_type=APPLY)
+
+    async def delete_child(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        """See `KubeClient`."""
+        path = CHILD_PATHS[kind].format(namespace=namespace, name=name)
+        await self._find("DELETE", path, body={"preconditions": {"uid": uid}})
+
+    async def list_pods(self, namespace: str, selector: str) -> Sequence[JsonObject]:
+        """See `KubeClient`."""
+        query = {"labelSelector": selector, "limit": str(PAGE_LIMIT)}
+        items = (await self._request("GET", f"/api/v1/namespaces/{namespace}/pods", query=query))["items"]
+        assert isinstance(items, list)
+        return items
+
+    async def write_status(self, identity: Identity, status: Mapping[str, object]) -> JsonObject | None:
+        """See `KubeClient`."""
+        path = RESOURCE_PATH.format(namespace=identity.namespace, name=identity.name) + "/status"
+        # The test keeps our status off an object that was deleted and created anew meanwhile.
+        operations = [
+            {"op": "test", "path": "/metadata/uid", "value": identity.uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
+        query = {"fieldManager": names.FIELD_MANAGER}
+        return await self._find("PATCH", path, query=query, body=operations, content_type=JSON_PATCH)
+
+    async def write_finalizers(self, identity: Identity, finalizers: Sequence[str]) -> JsonObject | None:
+        """See `KubeClient`."""
+        path = RESOURCE_PATH.format(namespace=identity.namespace, name=identity.name)
+        metadata = {
+            "uid": identity.uid,
+            "resourceVersion": identity.resource_version,
+            "finalizers": list(finalizers),
+        }
+        query = {"fieldManager": names.FIELD_MANAGER}
+        return await self._find("PATCH", path, query=query, body={"metadata": metadata}, content_type=MERGE_PATCH)
+
+    async def post_event(self, event: Manifest) -> None:
+        """See `KubeClient`."""
+        metadata = event["metadata"]
+        assert isinstance(metadata, Mapping)
+        collection = f"/api/v1/namespaces/{metadata['namespace']}/events"
+        path = f"{collection}/{metadata['name']}"
+        earlier = await self._find("GET", path)
+        if earlier is None:
+            await self._request("POST", collection, body=event)
+            return
+        count = earlier.get("count")
+        repetition = {
+            "count": (count if isinstance(count, int) else 0) + 1,
+            "lastTimestamp": event["lastTimestamp"],
+        }
+        await self._find("PATCH", path, body=repetition, content_type=MERGE_PATCH)
+
+    async def is_served(self, namespace: str | None) -> bool:
+        """Whether the API server knows our kind, that is, whether the CRD is installed.
+
+        Raises:
+            KubeUnavailable: the API server can't be reached.
+            KubeRefused: we may not list our own resources.
+        """
+        where = f"/namespaces/{namespace}" if namespace else ""
+        path = f"/apis/{names.GROUP}/{names.VERSION}{where}/{names.PLURAL}"
+        return await self._find("GET", path, query={"limit": "1"}) is not None
+
+    async def close(self) -> None:
+        """Ends the session."""
+        await self._client.close()  # type: ignore[no-untyped-call]  # the client is typed in part
+
+    async def _find(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = JSON,
+    ) -> JsonObject | None:
+        """As `_request`, but None when there is no such object."""
+        try:
+            return await self._request(method, path, query=query, body=body, content_type=content_type)
+        except _NotFound:
+            return None
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        content_type: str = JSON,
+    ) -> JsonObject:
+        """The answer to one request, within its deadline.
+
+        Raises:
+            KubeUnavailable: no answer, or one that calls for another try.
+            KubeRefused: any other refusal.
+        """
+        try:
+            status, answer = await self._exchange(method, path, query=query, body=body, content_type=content_type)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._metrics.count_kube_request(method, "unreachable")
+            raise KubeUnavailable(f"the API server gave no answer to {method} {path}: {_describe(error)}") from error
+        self._metrics.count_kube_request(method, str(status))
+        if status < HTTPStatus.BAD_REQUEST:
+            return answer
+        message = str(answer.get("message", f"status {status}"))
+        if status == HTTPStatus.NOT_FOUND:
+            raise _NotFound(message)
+        if status in TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise KubeUnavailable(message)
+        raise KubeRefused(message)
+
+    async def _exchange(
+        self, method: str, path: str, *, query: Mapping[str, str] | None, body: object, content_type: str
+    ) -> tuple[int, JsonObject]:
+        serialized = await self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": JSON, "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        response = await self._client.call_api(*serialized, _request_timeout=timeout)
+        text = await response.read()  # type: ignore[no-untyped-call]  # as above
+        answer: object = {}
+        with contextlib.suppress(ValueError):  # a proxy in between may answer with anything
+            answer = json.loads(text)
+        return response.status, answer if isinstance(answer, Mapping) else {}
+
+
+class _NotFound(KubeRefused):
+    """There is no such object."""
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+async def load_configuration() -> kubernetes_client.Configuration:
+    """Where the API server is and how to log in: `KUBECONFIG`, else the pod's service account, else ~/.kube/config.
+
+    Raises:
+        ConfigError: none of them is usable.
+    """
+    configuration = kubernetes_client.Configuration()
+    try:
+        if "KUBECONFIG" not in os.environ and Path(SERVICE_TOKEN_FILENAME).exists():  # noqa: ASYNC240 -- at start
+            kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # as above
+        else:
+            await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
+                client_configuration=configuration
+            )
+    except (kubernetes_config.ConfigException, OSError, ValueError) as error:
+        raise ConfigError(f"no way to log in to Kubernetes: {_describe(error)}") from error
+    return configuration

@@ -1,0 +1,54 @@
+"""Every reason that a condition can bear, and whether waiting helps. docs/reference.md explains them."""
+
+from enum import Enum
+from typing import Final
+
+
+class Reason(Enum):
+    """Why a condition has its status, in one word for programs."""
+
+    # Everything is as it should be.
+    SERVING = "Serving"
+    TOPIC_BOUND = "TopicBound"
+    REPLICATION_FACTOR_LOW = "ReplicationFactorLow"
+    SETTLED = "Settled"
+    NOT_STALLED = "NotStalled"
+
+    # On its way.
+    PROGRESSING = "Progressing"
+    ROLLING_OUT = "RollingOut"
+    REPLICAS_NOT_READY = "ReplicasNotReady"
+    CHILD_TERMINATING = "ChildTerminating"
+    DELETING = "Deleting"
+
+    # Waiting for something outside to come back.
+    KAFKA_UNAVAILABLE = "KafkaUnavailable"
+    KUBE_UNAVAILABLE = "KubeUnavailable"
+    TOPIC_ABSENT = "TopicAbsent"
+
+    # Somebody must act.
+    SPEC_INVALID = "SpecInvalid"
+    KAFKA_REFUSED = "KafkaRefused"
+    NOT_ENOUGH_BROKERS = "NotEnoughBrokers"
+    TOPIC_INCOMPATIBLE = "TopicIncompatible"
+    TOPIC_LOST = "TopicLost"
+    TOPIC_REPLACED = "TopicReplaced"
+    CHILD_CONFLICT = "ChildConflict"
+    CHILD_REFUSED = "ChildRefused"
+    INTERNAL_ERROR = "InternalError"
+
+
+STALLED: Final = frozenset(
+    {
+        Reason.SPEC_INVALID,
+        Reason.KAFKA_REFUSED,
+        Reason.NOT_ENOUGH_BROKERS,
+        Reason.TOPIC_INCOMPATIBLE,
+        Reason.TOPIC_LOST,
+        Reason.TOPIC_REPLACED,
+        Reason.CHILD_CONFLICT,
+        Reason.CHILD_REFUSED,
+        Reason.INTERNAL_ERROR,
+    }
+)
+"""No amount of waiting alone mends these: the Stalled condition is True."""

@@ -1,0 +1,409 @@
+"""One pass over one resource: look at everything, decide, carry it out, write down what came of it.
+
+Level-triggered: a pass reads the resource fresh and depends on nothing that an earlier pass remembers, so it may be cut
+off anywhere and simply run again. The order keeps data safe:
+
+1. A generation not seen before is acknowledged in the status at once.
+2. The finalizer is set before there is a topic that it answers for.
+3. The topic's id is written to the status before any replica is told of it. A crash between creating a topic and that
+   write finds the topic there, and adopts it.
+4. Trouble with the topic leaves the replicas alone.
+5. The status is written on every path; events follow it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sharedlogkv_operator import names
+from sharedlogkv_operator.desired import (
+    build_deployment,
+    build_pod_disruption_budget,
+    build_selector_text,
+    build_service,
+)
+from sharedlogkv_operator.errors import (
+    KafkaBusy,
+    KafkaRefused,
+    KafkaUnavailable,
+    KubeRefused,
+    KubeUnavailable,
+    ReplicaUnreachable,
+    SpecInvalid,
+)
+from sharedlogkv_operator.events import Deed, Event, build_event, derive_events
+from sharedlogkv_operator.kafka_admin import KafkaAdmin
+from sharedlogkv_operator.kafka_pool import KafkaClusters
+from sharedlogkv_operator.kube import KubeClient
+from sharedlogkv_operator.logs import log
+from sharedlogkv_operator.plan import ApplyChild, Child, ForeignChild, plan_children
+from sharedlogkv_operator.pods import PodView, view_deployment, view_pods
+from sharedlogkv_operator.reasons import Reason
+from sharedlogkv_operator.replica_client import ReplicaClient
+from sharedlogkv_operator.spec import (
+    Identity,
+    JsonObject,
+    PinnedTopic,
+    ReclaimPolicy,
+    Resource,
+    parse_identity,
+    parse_resource,
+)
+from sharedlogkv_operator.status import (
+    Condition,
+    Outcome,
+    Replicas,
+    Verdict,
+    build_progressing_status,
+    build_status,
+    judge,
+    parse_conditions,
+)
+from sharedlogkv_operator.topic import CreateTopic, RefuseTopic, UseTopic, decide_topic
+
+DELETION_DEADLINE: Final = timedelta(seconds=120)
+"""After it, a resource whose topic can't be deleted is let go: a finalizer must not hold a namespace for ever."""
+
+SOON_SECONDS: Final = 3.0
+BUSY_SECONDS: Final = 1.0
+RETRY_REASONS: Final = frozenset(
+    {
+        Reason.KAFKA_UNAVAILABLE,
+        Reason.KAFKA_REFUSED,
+        Reason.KUBE_UNAVAILABLE,
+        Reason.NOT_ENOUGH_BROKERS,
+        Reason.TOPIC_ABSENT,
+        Reason.CHILD_REFUSED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """When to look at the resource again.
+
+    Attributes:
+        conditions: what its status says now; None when the resource is gone.
+        backs_off: try again after a back-off that grows.
+        after_seconds: otherwise, look again after so long; None: at the usual interval.
+    """
+
+    conditions: tuple[Condition, ...] | None
+    backs_off: bool = False
+    after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStep:
+    """What came of the topic: a verdict, the topic that the resource is now bound to, and what is worth telling."""
+
+    verdict: Verdict
+    pinned: PinnedTopic | None
+    events: tuple[Event, ...] = ()
+
+
+class Reconciler:
+    """Makes the world be as resources say, one pass at a time."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        kafka: KafkaClusters,
+        *,
+        replica_client: ReplicaClient,
+        default_image: str,
+        instance: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Holds no state of its own between passes.
+
+        Args:
+            kube: the API server.
+            kafka: the Kafka clusters.
+            replica_client: asks replicas how they are.
+            default_image: the image of replicas whose resource names none.
+            instance: the name of this process, for events.
+            now: the time, with its zone.
+        """
+        self._kube = kube
+        self._kafka = kafka
+        self._replica_client = replica_client
+        self._default_image = default_image
+        self._instance = instance
+        self._now = now
+
+    async def reconcile(self, namespace: str, name: str) -> Result:
+        """One pass over the resource of that name.
+
+        May be cancelled at any await; the next pass goes on from there.
+
+        Raises:
+            KubeUnavailable: the API server is out of reach, so that not even the status could be written.
+            KubeRefused: it refuses us what we need for it.
+        """
+        body = await self._kube.get_resource(namespace, name)
+        if body is None:
+            return Result(None)
+        identity = parse_identity(body)
+        try:
+            resource = parse_resource(body)
+        except SpecInvalid as error:
+            outcome = Outcome(None, None, Verdict(Reason.SPEC_INVALID, str(error)))
+            return await self._conclude(body, identity, outcome)
+        try:
+            if identity.deletion_time is not None:
+                return await self._delete(body, resource)
+            return await self._settle(body, resource)
+        except KafkaBusy:
+            return Result(tuple(parse_conditions(body).values()), after_seconds=BUSY_SECONDS)
+
+    async def report_bug(self, namespace: str, name: str, error: Exception) -> None:
+        """Shows in the status that a pass failed in a way that it should not have.
+
+        Raises:
+            KubeUnavailable, KubeRefused: as `reconcile`.
+        """
+        body = await self._kube.get_resource(namespace, name)
+        if body is None:
+            return
+        identity = parse_identity(body)
+        message = f"a bug in the operator, whose log says more: {type(error).__name__}: {error}"
+        await self._conclude(body, identity, Outcome(None, None, Verdict(Reason.INTERNAL_ERROR, message)))
+
+    async def _settle(self, body: JsonObject, resource: Resource) -> Result:
+        """A pass over a resource that shall live."""
+        body, resource = await self._acknowledge(body, resource)
+        wants_finalizer = resource.spec.topic.reclaim_policy is ReclaimPolicy.DELETE
+        if wants_finalizer != (names.TOPIC_FINALIZER in resource.identity.finalizers):
+            changed = await self._write_finalizer(resource.identity, present=wants_finalizer)
+            if changed is None:
+                return Result(None)
+            body, resource = changed, parse_resource(changed)
+        topic = await self._settle_topic(resource)
+        if topic.pinned is not None and topic.pinned != resource.pinned:
+            written = await self._write_pinned(body, resource.identity, topic.pinned)
+            if written is None:
+                return Result(None)
+            body, resource = written, parse_resource(written)
+        outcome = Outcome(topic.verdict, topic.pinned)
+        if topic.pinned is not None:
+            outcome = await self._settle_children(resource, outcome, topic_id=topic.pinned.id)
+        return await self._conclude(body, resource.identity, outcome, deeds=topic.events)
+
+    async def _acknowledge(self, body: JsonObject, resource: Resource) -> tuple[JsonObject, Resource]:
+        """Says in the status that this generation is being acted upon, unless it says so already."""
+        status = body.get("status", {})
+        generation = resource.identity.generation
+        if isinstance(status, Mapping) and status.get("observedGeneration") == generation:
+            return body, resource
+        fresh = build_progressing_status(body, resource.identity, now=self._now())
+        written = await self._kube.write_status(resource.identity, fresh)
+        return (body, resource) if written is None else (written, parse_resource(written))
+
+    async def _settle_topic(self, resource: Resource) -> TopicStep:
+        try:
+            async with self._kafka.lease(resource.spec.bootstrap_servers) as admin:
+                return await self._decide_topic(admin, resource)
+        except KafkaUnavailable as error:
+            return TopicStep(Verdict(Reason.KAFKA_UNAVAILABLE, str(error)), resource.pinned)
+        except KafkaRefused as error:
+            return TopicStep(Verdict(Reason.KAFKA_REFUSED, str(error)), resource.pinned)
+
+    async def _decide_topic(self, admin: KafkaAdmin, resource: Resource) -> TopicStep:
+        """Sees what the topic is, and does what is decided, once: a topic just made is judged like any other."""
+        spec, pinned = resource.spec, resource.pinned
+        pinned_id = pinned.id if pinned else None
+        observed = await admin.describe_topic(spec.topic.name)
+        broker_count = await admin.count_brokers() if observed is None else 0
+        decision = decide_topic(spec, observed, pinned_id=pinned_id, broker_count=broker_count)
+        created = isinstance(decision, CreateTopic)
+        if isinstance(decision, CreateTopic):
+            await admin.create_topic(decision)
+            observed = await admin.describe_topic(spec.topic.name)
+            decision = decide_topic(spec, observed, pinned_id=pinned_id, broker_count=broker_count)
+        match decision:
+            case CreateTopic():
+                raise KafkaUnavailable(f"topic {spec.topic.name} was created, and is not there")
+            case RefuseTopic(reason, message):
+                return TopicStep(Verdict(reason, message), pinned)
+            case UseTopic():
+                if decision.alterations:
+                    await admin.alter_topic(spec.topic.name, decision.alterations)
+                return TopicStep(
+                    Verdict(decision.reason, decision.message),
+                    PinnedTopic(spec.topic.name, decision.id),
+                    _tell_deeds(spec.topic.name, decision, created=created),
+                )
+
+    async def _settle_children(self, resource: Resource, outcome: Outcome, *, topic_id: str) -> Outcome:
+        """Applies the children, and sees how the replicas are."""
+        try:
+            problem = await self._apply_children(resource, topic_id=topic_id)
+            if problem is not None:
+                outcome = replace(outcome, problem=problem)
+            return replace(outcome, replicas=await self._observe_replicas(resource))
+        except KubeRefused as error:
+            return replace(outcome, problem=Verdict(Reason.CHILD_REFUSED, str(error)))
+        except KubeUnavailable as error:
+            return replace(outcome, problem=Verdict(Reason.KUBE_UNAVAILABLE, str(error)))
+
+    async def _apply_children(self, resource: Resource, *, topic_id: str) -> Verdict | None:
+        """Makes the children what they should be; the problem that forbids it, if one does."""
+        identity = resource.identity
+        wanted = {
+            "Deployment": build_deployment(resource, topic_id=topic_id, default_image=self._default_image),
+            "Service": build_service(resource),
+            "PodDisruptionBudget": build_pod_disruption_budget(resource),
+        }
+        live = await asyncio.gather(*(self._kube.get_child(kind, identity.namespace, identity.name) for kind in wanted))
+        children = [Child(kind, wanted[kind], child) for kind, child in zip(wanted, live, strict=True)]
+        plan = plan_children(identity, children)
+        if isinstance(plan, ForeignChild):
+            return _judge_foreign(plan, identity)
+        for action in plan:
+            if isinstance(action, ApplyChild):
+                await self._kube.apply_child(action.manifest)
+            else:
+                await self._kube.delete_child(action.kind, identity.namespace, identity.name, uid=action.uid)
+        return None
+
+    async def _observe_replicas(self, resource: Resource) -> Replicas | None:
+        """How the replicas are: by the Deployment, by their pods, and by what they tell of themselves."""
+        identity = resource.identity
+        deployment = await self._kube.get_child("Deployment", identity.namespace, identity.name)
+        if deployment is None:
+            return None
+        listed = await self._kube.list_pods(identity.namespace, build_selector_text(identity))
+        pods = view_pods(listed, deployment_name=identity.name)
+        reports = await asyncio.gather(*(self._ask_replica(pod) for pod in pods))
+        lags = [lag for _, lag in reports if lag is not None]
+        return Replicas(
+            wanted=resource.spec.replicas,
+            deployment=view_deployment(deployment),
+            troubles=tuple(dict.fromkeys(trouble for trouble, _ in reports if trouble)),
+            lag_seconds=max(lags, default=None),
+        )
+
+    async def _ask_replica(self, pod: PodView) -> tuple[str, float | None]:
+        """The pod's trouble (empty for none), and its lag if it is ready and tells."""
+        if pod.trouble or pod.ip is None:
+            return pod.trouble, None
+        try:
+            status = await self._replica_client.read_status(pod.ip)
+        except ReplicaUnreachable as error:
+            return ("" if pod.is_ready else str(error)), None
+        if pod.is_ready and status.is_ready:
+            return "", status.lag_seconds
+        return ("" if status.is_ready else f"{status.reason}: {status.message}"), None
+
+    async def _delete(self, body: JsonObject, resource: Resource) -> Result:
+        """A pass over a resource that shall go; its children go by themselves, by their owner references."""
+        identity = resource.identity
+        assert identity.deletion_time is not None
+        waiting = Outcome(None, resource.pinned, Verdict(Reason.DELETING, "waiting for other finalizers"))
+        if names.TOPIC_FINALIZER not in identity.finalizers:
+            return await self._conclude(body, identity, waiting)
+        events: tuple[Event, ...] = ()
+        if resource.spec.topic.reclaim_policy is ReclaimPolicy.DELETE and resource.pinned is not None:
+            try:
+                async with self._kafka.lease(resource.spec.bootstrap_servers) as admin:
+                    events = await _delete_topic(admin, resource.pinned)
+            except (KafkaBusy, KafkaUnavailable, KafkaRefused) as error:
+                text = f"topic {resource.pinned.name} can't be deleted: {error}"
+                if self._now() < identity.deletion_time + DELETION_DEADLINE:
+                    outcome = replace(waiting, problem=Verdict(Reason.DELETING, text))
+                    result = await self._conclude(body, identity, outcome)
+                    return replace(result, backs_off=False, after_seconds=SOON_SECONDS)
+                seconds = int(DELETION_DEADLINE.total_seconds())
+                events = (Event(True, Deed.TOPIC_KEPT.value, f"given up after {seconds} s, the topic stays: {text}"),)
+        await self._post(identity, events)
+        await self._write_finalizer(identity, present=False)
+        return Result(None)
+
+    async def _write_finalizer(self, identity: Identity, *, present: bool) -> JsonObject | None:
+        others = [finalizer for finalizer in identity.finalizers if finalizer != names.TOPIC_FINALIZER]
+        finalizers = [*others, names.TOPIC_FINALIZER] if present else others
+        return await self._kube.write_finalizers(identity, finalizers)
+
+    async def _write_pinned(self, body: JsonObject, identity: Identity, pinned: PinnedTopic) -> JsonObject | None:
+        status = body.get("status", {})
+        assert isinstance(status, Mapping)
+        topic = {"name": pinned.name, "id": pinned.id}
+        return await self._kube.write_status(identity, {**status, "topic": topic})
+
+    async def _conclude(
+        self, body: JsonObject, identity: Identity, outcome: Outcome, *, deeds: tuple[Event, ...] = ()
+    ) -> Result:
+        """Writes the status, if it differs, and tells what changed."""
+        before = parse_conditions(body)
+        status = build_status(body, identity, outcome, now=self._now())
+        if status != body.get("status"):
+            await self._kube.write_status(identity, status)
+        conditions = judge(outcome)
+        transitions = derive_events(before, conditions)
+        if deeds:  # they say what the topic's transition to bound would repeat
+            transitions = tuple(event for event in transitions if event.reason != Reason.TOPIC_BOUND.value)
+        await self._post(identity, deeds + transitions)
+        return _schedule(conditions)
+
+    async def _post(self, identity: Identity, events: tuple[Event, ...]) -> None:
+        """Posts events, for what they are worth: nothing fails where they can't be posted."""
+        for event in events:
+            tell = log.warning if event.is_warning else log.info
+            resource = f"{identity.namespace}/{identity.name}"
+            tell("a resource changed", resource=resource, reason=event.reason, text=event.message)
+            try:
+                await self._kube.post_event(build_event(event, identity, now=self._now(), instance=self._instance))
+            except (KubeUnavailable, KubeRefused) as error:
+                log.warning("an event was not posted", resource=resource, reason=event.reason, error=str(error))
+
+
+async def _delete_topic(admin: KafkaAdmin, pinned: PinnedTopic) -> tuple[Event, ...]:
+    """Deletes the topic if it still is the one that was pinned."""
+    observed = await admin.describe_topic(pinned.name)
+    if observed is None:
+        return ()
+    if observed.id != pinned.id:
+        text = f"topic {pinned.name} stays: its id is {observed.id}, not {pinned.id}, so it is not this resource's"
+        return (Event(True, Deed.TOPIC_KEPT.value, text),)
+    await admin.delete_topic(pinned.name)
+    return (Event(False, Deed.TOPIC_DELETED.value, f"deleted topic {pinned.name}, id {pinned.id}"),)
+
+
+def _tell_deeds(topic_name: str, decision: UseTopic, *, created: bool) -> tuple[Event, ...]:
+    events = []
+    if created:
+        events.append(Event(False, Deed.TOPIC_CREATED.value, f"created topic {topic_name}, id {decision.id}"))
+    elif decision.adopted:
+        text = f"found topic {topic_name}, id {decision.id}, and use it"
+        events.append(Event(False, Deed.TOPIC_ADOPTED.value, text))
+    if decision.alterations:
+        settings = ", ".join(f"{key}={value}" for key, value in sorted(decision.alterations.items()))
+        events.append(Event(False, Deed.TOPIC_RECONFIGURED.value, f"set back on topic {topic_name}: {settings}"))
+    return tuple(events)
+
+
+def _judge_foreign(foreign: ForeignChild, identity: Identity) -> Verdict:
+    what = f"{foreign.kind} {identity.name}"
+    if foreign.leftover:
+        text = f"waiting for {what} of a deleted {names.KIND} of this name to be collected"
+        return Verdict(Reason.CHILD_TERMINATING, text)
+    return Verdict(
+        Reason.CHILD_CONFLICT,
+        f"{what} exists and belongs to {foreign.owner}; it is not taken over. Delete or rename it, or give this "
+        f"{names.KIND} another name.",
+    )
+
+
+def _schedule(conditions: tuple[Condition, ...]) -> Result:
+    """When to look again, by what the status now says."""
+    ready = next(condition for condition in conditions if condition.type == "Ready")
+    topic = next(condition for condition in conditions if condition.type == "TopicReady")
+    reconciling = next(condition for condition in conditions if condition.type == "Reconciling")
+    retried = {reason.value for reason in RETRY_REASONS}
+    if ready.reason in retried or topic.reason in retried:
+        return Result(conditions, backs_off=True)
+    # Replicas tell how far they are only when asked, and no event announces a collected child.
+    return Result(conditions, after_seconds=SOON_SECONDS if reconciling.truth.value == "True" else None)

@@ -1,0 +1,241 @@
+"""Parses a SharedLogKV as the API server gives it into frozen dataclasses. Dicts from the API stop here.
+
+The CRD validates and fills in defaults, so the parser only takes what is there; a missing or ill-typed field means that
+another version of the CRD is installed, and becomes a `SpecInvalid`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TypeVar
+
+from sharedlogkv_operator.errors import SpecInvalid
+
+T = TypeVar("T")
+JsonObject = Mapping[str, object]
+"""A JSON object as the API server gives it: only this module and `desired` look inside."""
+
+
+class WriteMode(Enum):
+    """Who may write."""
+
+    LEADERLESS = "Leaderless"
+    READ_ONLY = "ReadOnly"
+
+
+class ReclaimPolicy(Enum):
+    """What becomes of the topic when its resource is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """The topic that is wanted; `config` are the user's own settings, without ours."""
+
+    name: str
+    replication_factor: int
+    min_in_sync_replicas: int
+    config: Mapping[str, str]
+    reclaim_policy: ReclaimPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PodTemplate:
+    """What the user wants on the pods, as parts of a pod's manifest.
+
+    Attributes:
+        labels: further labels of the pods.
+        annotations: annotations of the pods.
+        topology_spread_constraints: instead of the operator's own; None when the user gives none.
+        pod_spec: the other fields, by the names that they bear in a pod's spec.
+    """
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    topology_spread_constraints: Sequence[JsonObject] | None
+    pod_spec: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What the user wants; `image` is None where the operator's default shall be used."""
+
+    bootstrap_servers: str
+    topic: TopicSpec
+    write_mode: WriteMode
+    replicas: int
+    image: str | None
+    resources: JsonObject
+    pod_template: PodTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedTopic:
+    """The topic that a resource is bound to, as its status records it."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which object it is, and where it stands in its life.
+
+    Attributes:
+        namespace: its namespace.
+        name: its name.
+        uid: unique over all time; an object recreated under the same name has another.
+        generation: rises with every change of the spec.
+        resource_version: changes with every change.
+        finalizers: what must be done before it may go.
+        deletion_time: when its deletion was asked for; None while it lives.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    finalizers: tuple[str, ...]
+    deletion_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A SharedLogKV: who it is, what is wanted, and what its status records for us to come back to."""
+
+    identity: Identity
+    spec: Spec
+    pinned: PinnedTopic | None
+
+
+POD_SPEC_FIELDS = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")
+
+
+def parse_identity(body: JsonObject) -> Identity:
+    """Which object `body` is; this much must parse for a status to be written at all.
+
+    Raises:
+        SpecInvalid: it has no proper metadata.
+    """
+
+    def parse(body: JsonObject) -> Identity:
+        metadata = _object(body["metadata"])
+        deletion = metadata.get("deletionTimestamp")
+        return Identity(
+            namespace=_string(metadata["namespace"]),
+            name=_string(metadata["name"]),
+            uid=_string(metadata["uid"]),
+            generation=_integer(metadata["generation"]),
+            resource_version=_string(metadata["resourceVersion"]),
+            finalizers=tuple(_string(item) for item in _array(metadata.get("finalizers", []))),
+            deletion_time=None if deletion is None else parse_time(_string(deletion)),
+        )
+
+    return _guard(parse, body)
+
+
+def parse_resource(body: JsonObject) -> Resource:
+    """The whole of the SharedLogKV `body`.
+
+    Raises:
+        SpecInvalid: a field that the CRD requires is missing, or is not of its type.
+    """
+
+    def parse(body: JsonObject) -> Resource:
+        identity = parse_identity(body)
+        return Resource(
+            identity=identity,
+            spec=_parse_spec(_object(body["spec"]), identity),
+            pinned=_parse_pinned(_object(body.get("status", {}))),
+        )
+
+    return _guard(parse, body)
+
+
+def parse_time(text: str) -> datetime:
+    """The moment that an RFC 3339 text of the API server names, with its time zone.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    return datetime.fromisoformat(text)
+
+
+def _parse_spec(spec: JsonObject, identity: Identity) -> Spec:
+    topic = _object(spec["topic"])
+    config = {key: _string(value) for key, value in _object(topic.get("config", {})).items()}
+    image = spec.get("image")
+    return Spec(
+        bootstrap_servers=_string(_object(spec["kafka"])["bootstrapServers"]),
+        topic=TopicSpec(
+            name=_string(topic.get("name", f"{identity.namespace}.{identity.name}")),
+            replication_factor=_integer(topic["replicationFactor"]),
+            min_in_sync_replicas=_integer(topic["minInSyncReplicas"]),
+            config=config,
+            reclaim_policy=ReclaimPolicy(topic["reclaimPolicy"]),
+        ),
+        write_mode=WriteMode(spec["writeMode"]),
+        replicas=_integer(spec["replicas"]),
+        image=None if image is None else _string(image),
+        resources=_object(spec.get("resources", {})),
+        pod_template=_parse_pod_template(_object(spec.get("podTemplate", {}))),
+    )
+
+
+def _parse_pod_template(template: JsonObject) -> PodTemplate:
+    constraints = template.get("topologySpreadConstraints")
+    return PodTemplate(
+        labels={key: _string(value) for key, value in _object(template.get("labels", {})).items()},
+        annotations={key: _string(value) for key, value in _object(template.get("annotations", {})).items()},
+        topology_spread_constraints=None if constraints is None else [_object(item) for item in _array(constraints)],
+        pod_spec={field: template[field] for field in POD_SPEC_FIELDS if field in template},
+    )
+
+
+def _parse_pinned(status: JsonObject) -> PinnedTopic | None:
+    if "topic" not in status:
+        return None
+    topic = _object(status["topic"])
+    return PinnedTopic(name=_string(topic["name"]), id=_string(topic["id"]))
+
+
+def _guard(parse: Callable[[JsonObject], T], body: JsonObject) -> T:
+    """`parse(body)`, with what goes wrong in it as a `SpecInvalid`."""
+    try:
+        return parse(body)
+    except KeyError as error:
+        raise SpecInvalid(
+            f"the resource lacks the field {error}: install the CRD of this operator's version"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise SpecInvalid(
+            f"the resource can't be read ({error}): install the CRD of this operator's version"
+        ) from error
+
+
+def _object(value: object) -> JsonObject:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is no object")
+    return value
+
+
+def _array(value: object) -> Sequence[object]:
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError(f"{value!r} is no list")
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no string")
+    return value
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no integer")
+    return value
