@@ -215,19 +215,27 @@ class KafkaReader:
         position = self._position
         consumer = Consumer({**PROPERTIES, **self._properties, "error_cb": self._on_error}, logger=_Quiet())
         try:
-            offset = OFFSET_BEGINNING if position == START else position
-            consumer.assign([TopicPartition(self._topic, self._partition, offset)])
+            self._seek(consumer, position)
+            begins_later = False
             while not self._stopping.is_set():
                 first = consumer.poll(POLL_SECONDS)
                 if first is None:
                     continue
                 decoded = decode([first, *consumer.consume(BATCH_RECORDS - 1, 0)], position)
+                if isinstance(decoded.failure, LogTruncated) and position == START and not begins_later:
+                    # Asked for first, the beginning would cost every start half a second of the client's own waiting.
+                    self._seek(consumer, OFFSET_BEGINNING)
+                    begins_later = True
+                    continue
                 position = decoded.batch.position
                 if decoded.undecodable:
-                    consumer.seek(TopicPartition(self._topic, self._partition, position))
+                    self._seek(consumer, position)
                 self._hand_over(decoded)
         finally:
             consumer.close()
+
+    def _seek(self, consumer: Consumer, offset: int) -> None:
+        consumer.assign([TopicPartition(self._topic, self._partition, offset)])
 
     def _hand_over(self, decoded: Decoded) -> None:
         while not self._room.acquire(timeout=POLL_SECONDS):
