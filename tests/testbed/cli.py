@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import fault, layout, lifecycle, machine
+from . import build, fault, images, layout, lifecycle, machine, steps
 from .errors import TestbedError
 from .layout import Instance
 from .state import Size
@@ -24,6 +24,11 @@ _SH_EPILOG = """There: KUBECONFIG, kubectl and helm, the cluster's DNS, Services
 SLKV_KAFKA_SASL (SASL_SSL, SCRAM-SHA-512) and the file of its authority, SLKV_KAFKA_CA, and TESTBED, to call this
 program for faults."""
 
+_BUILD_EPILOG = """The first time it takes a quarter of an hour on two cores. What an interrupted build has made is
+kept. Missing Debian packages are installed; Go must be there. Proxies, and the settings of apt, Go and Maven, are used
+as they are."""
+_IMAGE = "localhost/sharedlogkv:dev"
+
 Act = Callable[[Instance, argparse.Namespace], int]
 
 
@@ -39,6 +44,22 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _build(_: Instance, __: argparse.Namespace) -> int:
+    missing = steps.missing_packages()
+    if missing:
+        with build.progress(f"Debian packages: {' '.join(missing)}"):
+            steps.install(missing)
+    steps.require_go()
+    build.build(steps.plan(), running=lifecycle.instances())
+    return 0
+
+
+def _image(_: Instance, options: argparse.Namespace) -> int:
+    build.require_built([step for step in steps.plan() if step.output == images.BASE_ARCHIVE])
+    images.build(options.context, options.tag)
+    return 0
 
 
 def _up(instance: Instance, options: argparse.Namespace) -> int:
@@ -86,12 +107,18 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(act=act)
         return added
 
+    add("build", _build, "Fetch and build everything that a testbed needs, unless it is there", _BUILD_EPILOG)
+    image = add("image", _image, "Build the product's image for `load`, unless it is there and unchanged")
+    image.add_argument("--tag", default=_IMAGE, help=f"the image's name (default: {_IMAGE})")
+    text = "the folder with the Dockerfile (default: that of the project)"
+    image.add_argument("context", nargs="?", type=Path, default=layout.REPOSITORY, help=text)
     up = add("up", _up, "Start the cluster and the brokers", _UP_EPILOG)
     up.add_argument("--nodes", type=_count, default=1, metavar="N", help="nodes, 0 to 9 (default: 1)")
     up.add_argument("--brokers", type=_count, default=1, metavar="N", help="brokers, 0 to 9 (default: 1)")
     add("down", _down, "Stop and remove an instance, whole or broken; nothing of it is left")
     load = add("load", _load, "Import an image on every node")
-    load.add_argument("image", type=Path, help="an OCI archive")
+    text = f"an OCI archive, or the tag of an image that `image` has built (default: {_IMAGE})"
+    load.add_argument("image", nargs="?", default=_IMAGE, help=text)
     sh = add("sh", _sh, "Run a command where the cluster and Kafka are reached", _SH_EPILOG)
     sh.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the command (default: bash)")
     broken = add("fault", _fault, "Break or mend something", f"faults:\n{fault.describe()}")

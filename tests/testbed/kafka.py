@@ -13,7 +13,8 @@ from .layout import Instance
 from .processes import run, wait_for
 
 _LOG_SETTINGS = layout.HERE / "java/log4j2.properties"
-_STARTED = b"Kafka Server started"
+MACHINE_OPTIONS = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xlog:disable", "-Xlog:all=error:stderr")
+STARTED = b"Kafka Server started"
 # The quick compiler alone halves the processor time of a start. For benchmarks set it to an empty string.
 _JAVA_OPTS = os.environ.get("TESTBED_JAVA_OPTS", "-XX:TieredStopAtLevel=1").split()
 
@@ -21,9 +22,8 @@ _JAVA_OPTS = os.environ.get("TESTBED_JAVA_OPTS", "-XX:TieredStopAtLevel=1").spli
 def java(*options: str) -> list[str]:
     """The words that run a main class of Kafka; the class and its arguments follow."""
     jars = ":".join(sorted(str(jar) for jar in layout.JARS.glob("*.jar")))
-    machine = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xlog:disable", "-Xlog:all=error:stderr"]
     settings = [f"-Dlog4j2.configurationFile={_LOG_SETTINGS}", "-Djava.net.preferIPv4Stack=true"]
-    return ["java", *machine, *_JAVA_OPTS, *options, "-cp", jars, *settings]
+    return ["java", *MACHINE_OPTIONS, *_JAVA_OPTS, *options, "-cp", jars, *settings]
 
 
 def properties(number: int, *, brokers: int, data: Path) -> str:
@@ -110,7 +110,7 @@ def start(hosts: Hosts, number: int, *, brokers: int) -> None:
 def await_started(hosts: Hosts, number: int) -> None:
     """Returns once a broker that was started accepts connections."""
     name = layout.broker_name(number)
-    started = lambda: _STARTED in hosts.log_of_present_run(name) and _accepts(hosts.instance, number)  # noqa: E731
+    started = lambda: STARTED in hosts.log_of_present_run(name) and _accepts(hosts.instance, number)  # noqa: E731
     wait_for(f"{name} to accept connections", started, timeout_seconds=90)
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
 
-from . import api, cgroup, control_plane, kafka, layout, network, node, processes, state
+from . import api, build, cgroup, control_plane, images, kafka, layout, network, node, processes, state, steps
 from .errors import TestbedError
 from .fault import FAULTS
 from .hosts import Hosts
@@ -26,8 +26,9 @@ def up(instance: Instance, size: Size) -> None:
     """Starts a testbed. One that is up in this size and whole is left as it is; leftovers are cleared away first.
 
     Raises:
-        TestbedError: It is up in another size, or something did not start.
+        TestbedError: It is up in another size, something did not start, or not everything is built.
     """
+    build.require_built(steps.plan())
     with _changing(instance):
         if _is_whole(instance):
             present = state.load(instance).size
@@ -116,13 +117,21 @@ def _start_cluster(hosts: Hosts) -> None:
     state.save(hosts.instance, hosts.state)
 
 
-def load(instance: Instance, archive: Path) -> None:
-    """Imports an OCI archive on every node, two nodes at a time."""
+def load(instance: Instance, image: str) -> None:
+    """Imports an image on every node, two nodes at a time.
+
+    Args:
+        instance: The testbed.
+        image: The path of an OCI archive, or the tag of an image that `testbed image` has built.
+    """
+    archive = Path(image).absolute() if Path(image).is_file() else images.archive_of(image)
+    if not archive.exists():
+        raise TestbedError(f"there is no archive {image}, and no image of that tag has been built: see `testbed image`")
     hosts = Hosts(instance, state.load(instance))
     begin = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda n: node.import_image(hosts, n, archive), range(1, hosts.state.size.nodes + 1)))
-    print(f"{archive.name} is on every node after {time.monotonic() - begin:.1f} s")
+    print(f"{image} is on every node after {time.monotonic() - begin:.1f} s")
 
 
 def sh(instance: Instance, command: Sequence[str]) -> NoReturn:

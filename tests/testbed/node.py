@@ -7,11 +7,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import api, control_plane, layout
+from . import api, control_plane, images, layout
 from .hosts import Hosts
 from .processes import run, wait_for
 
-PAUSE_IMAGE = "localhost/pause:dev"
 # Snapshotters that only warn about what a machine lacks.
 UNUSED_PLUGINS = [f"io.containerd.snapshotter.v1.{name}" for name in ("aufs", "btrfs", "devmapper", "zfs")]
 _NODE_MEMORY_MIB = 6144  # what pods may request; every node sees the memory of the whole machine
@@ -140,7 +139,7 @@ def _start_containerd(hosts: Hosts, number: int) -> None:
         f"""version = 2
 disabled_plugins = {json.dumps(UNUSED_PLUGINS)}
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{PAUSE_IMAGE}"
+  sandbox_image = "{images.PAUSE_IMAGE}"
   restrict_oom_score_adj = true  # lowering it takes CAP_SYS_RESOURCE, which a container may lack
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"

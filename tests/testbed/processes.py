@@ -13,6 +13,9 @@ from pathlib import Path
 
 from .errors import TestbedError
 
+# Words before a command that end it, with all of its processes and mounts, when this program ends in whatever way.
+CONTAINED = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
