@@ -3,6 +3,7 @@
 A slug is API: clients branch on `type`, never on `title` or `detail`. Each is explained in docs/http-api.md.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,8 @@ import orjson
 
 from sharedlogkv_replica.errors import ReplicaError
 from sharedlogkv_replica.server.http_messages import Response
+
+logger = logging.getLogger(__name__)
 
 TYPE_PREFIX: Final = "https://sharedlog.dev/problems/"
 CONTENT_TYPE: Final = b"Content-Type: application/problem+json\r\nCache-Control: no-store\r\n"
@@ -77,3 +80,9 @@ def problem(slug: str, detail: str, *, headers: bytes = b"", close: bool = False
     document = {"type": TYPE_PREFIX + slug, "title": kind.title, "status": kind.status, "detail": detail}
     retry_after = RETRY_AFTER if kind.retry else b""
     return Response(kind.status, CONTENT_TYPE + retry_after + headers, orjson.dumps(document), close)
+
+
+def report_bug(error: Exception) -> Response:
+    """The answer to a request that failed on a bug of ours, which is logged."""
+    logger.error("a request failed on a bug", exc_info=error)
+    return problem("internal-error", "this is a bug of the replica; its log says more", close=True)
