@@ -236,8 +236,8 @@ class RequestReader:
     def _feed_past_upgrade(self, rest: memoryview) -> None:
         """Goes on behind a request for an upgrade, which a server may ignore and we do (RFC 9110 section 7.8).
 
-        The parser stops there and takes the body for the new protocol's bytes. So it is told of the body once more, by
-        a head that has the framing only; the callbacks ignore that head because the phase is BODY already.
+        The parser stops there and takes the body for the new protocol's bytes. So a new one is told of the body, by a
+        head that has the framing only; the callbacks ignore that head because the phase is BODY already.
         """
         if self.phase == BODY:
             length = self._headers.get(b"content-length")
@@ -245,6 +245,7 @@ class RequestReader:
             options = self._headers.get(b"connection", b"").split(b",")
             kept = b",".join(option for option in options if option.strip().lower() != b"upgrade")
             version = self._parser.get_http_version().encode()
+            self._parser = httptools.HttpRequestParser(self)
             self.feed(b"PUT / HTTP/%b\r\n%b\r\nConnection: %b\r\n\r\n" % (version, framing, kept))
         if rest and not self.deaf:
             self.feed(rest)
