@@ -10,7 +10,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 RUN python3 -m venv /build/pip && python3 -m venv --without-pip /app
 WORKDIR /build/src
 
-# The dependencies are a layer of their own: a change of a source file does not install them again.
+# The dependencies come first, and stay a layer of their own: a change of a source file builds and ships only the sources.
 COPY pyproject.toml constraints.txt ./
 RUN python3 -c 'import tomllib; \
 extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
@@ -22,19 +22,21 @@ print(*extras["operator"], *extras["replica"], sep="\n")' > requirements.txt \
 COPY LICENSE ./
 COPY operator operator
 COPY replica replica
-RUN /build/pip/bin/pip --python /app/bin/python install --no-compile --no-deps . \
-    && /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib
+RUN /build/pip/bin/pip --python /app/bin/python install --no-compile --no-deps --prefix /build/own . \
+    && /app/bin/python -m compileall -q -s /build/own -p /app --invalidation-mode unchecked-hash /build/own/lib
 
 FROM ${BASE_IMAGE}
+COPY --from=build /app /app
+COPY --from=build /build/own /app
+# Everything is compiled already, and the root file system may be read-only: Python writes nothing. Whatever number the
+# platform runs it as (that of USER is in no passwd file), a library that asks for the user's name gets one.
+ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 USER=sharedlogkv
+USER 65532:65532
+EXPOSE 8080 9090
+# A first try without Kafka or Kubernetes; in a cluster every pod says its own command.
+CMD ["sharedlogkv-replica", "--log", "memory:"]
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="SharedLogKV" \
       org.opencontainers.image.description="A key-value store on a shared log, and the Kubernetes operator that runs it" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /app /app
-# Everything is compiled already, and the root file system may be read-only: Python writes nothing.
-ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-USER 65532:65532
-EXPOSE 8080 9090
-# A first try without Kafka or Kubernetes; in a cluster every pod says its own command.
-CMD ["sharedlogkv-replica", "--log", "memory:"]

@@ -13,7 +13,8 @@ import sys
 
 from tests.demo.story import EXAMPLES_KAFKA, OPERATOR_NAMESPACE, STORE, Stage, Story
 from tests.demo.terminal import DemoFailed, Terminal
-from tests.support.cluster import image_settings
+from tests.support.cluster import Cluster, image_settings
+from tests.support.diagnosis import sections
 from tests.support.environment import EnvironmentIncomplete, has_own_cluster, parse_environment
 from tests.support.pipeline import DEMO_TESTBED
 
@@ -34,7 +35,13 @@ def show() -> None:
         else:
             stage = Stage(OWN_KUBECTL, environment.kafka, image_settings(environment.image))
             terminal.ask(f"kubectl create namespace {OWN_NAMESPACE} --dry-run=client -o yaml | kubectl apply -f -")
-        Story(terminal, stage).tell()
+        try:
+            Story(terminal, stage).tell()
+        except DemoFailed:
+            where = "default" if environment.testbed else OWN_NAMESPACE
+            for title, text in sections(Cluster(environment), namespace=where, operator_namespace=OPERATOR_NAMESPACE):
+                print(f"\n---- {title}\n{text}")
+            raise
 
 
 def say_how_to_go_on() -> None:
