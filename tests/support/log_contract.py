@@ -256,7 +256,7 @@ class LogContract:
         assert all(written == sorted(written) for written in per_writer)
         assert await read_to(logs[0], await logs[0].end()) == sorted(itertools.chain(*per_writer))
 
-    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
     @given(operations=OPERATIONS)
     @pytest.mark.asyncio
     async def test_any_run_of_operations_reads_back_as_a_plain_list(

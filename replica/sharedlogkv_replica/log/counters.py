@@ -25,6 +25,8 @@ class LogCounters:
         append_refused: appends that ended as `LogRefused`.
         append_too_large: appends that ended as `RecordTooLarge`.
         write_outages: times that the log could no longer be written, counted once from loss to return.
+        connections: connections that the writer tried to make, also those that it only asks who leads.
+        connection_failures: those of them that nobody answered.
         resends: times that a batch's same bytes were sent again after a fault.
         producer_ids: producer ids taken; one at the first append, and one after each that was retired.
         abandoned_batches: batches sent whose outcome was still open when their time was up.
@@ -47,6 +49,8 @@ class LogCounters:
     append_refused: int = 0
     append_too_large: int = 0
     write_outages: int = 0
+    connections: int = 0
+    connection_failures: int = 0
     resends: int = 0
     producer_ids: int = 0
     abandoned_batches: int = 0

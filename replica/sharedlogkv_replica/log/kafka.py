@@ -25,7 +25,7 @@ from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
 from sharedlogkv_replica.log.kafka_reader import KafkaReader
-from sharedlogkv_replica.log.kafka_wire import Address
+from sharedlogkv_replica.log.kafka_wire import Address, connect
 from sharedlogkv_replica.log.kafka_writer import BatchWriter
 
 PARTITION: Final = 0
@@ -111,12 +111,13 @@ class KafkaLog:
         self._reader: KafkaReader | None = None
         self._batch_limit_bytes: int | None = None
         self._closed = False
+        options = connection_options or {}
         link = LeaderLink(
             location.bootstrap,
             self._topic,
             PARTITION,
-            request_timeout_seconds=REQUEST_TIMEOUT_SECONDS,
-            options=connection_options or {},
+            connect=lambda address: connect(address, timeout_seconds=REQUEST_TIMEOUT_SECONDS, options=options),
+            counters=self.counters,
         )
         self._writer = BatchWriter(
             link, self._topic, PARTITION, broker_timeout_ms=BROKER_TIMEOUT_MS, counters=self.counters

@@ -6,12 +6,13 @@ any time and come back anywhere that the bootstrap addresses lead to.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from sharedlogkv_replica.errors import LogRefused
+from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_errors import ABSENT, Verdict, name_of, verdict_of
-from sharedlogkv_replica.log.kafka_wire import Address, Connection, connect
+from sharedlogkv_replica.log.kafka_wire import Address, Connection
 
 CLOSE_SECONDS: Final = 1.0
 
@@ -23,11 +24,8 @@ class LeaderLink:
         bootstrap: addresses of brokers, one or more, as configured.
         topic: the topic.
         partition: its partition.
-        request_timeout_seconds: how long a broker may take for a connection or an answer.
-        options: further arguments of `connect`, for TLS and SASL.
-
-    Attributes:
-        connects: connections made so far.
+        connect: makes a connection to an address; tests put something bad in between.
+        counters: where to count.
     """
 
     def __init__(
@@ -36,18 +34,22 @@ class LeaderLink:
         topic: str,
         partition: int,
         *,
-        request_timeout_seconds: float,
-        options: Mapping[str, object],
+        connect: Callable[[Address], Awaitable[Connection]],
+        counters: LogCounters,
     ) -> None:
         self._bootstrap = tuple(bootstrap)
         self._topic = topic
         self._partition = partition
-        self._request_timeout_seconds = request_timeout_seconds
-        self._options = options
+        self._make_connection = connect
+        self._counters = counters
         self._addresses = list(bootstrap)  # who to ask, the most promising first
-        self._leader: tuple[Address, Connection] | None = None
+        self._connection: Connection | None = None
         self._closing: set[asyncio.Future[None]] = set()
-        self.connects = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a connection to the leader that has not been seen to break."""
+        return self._connection is not None and self._connection.alive
 
     async def connection(self) -> Connection:
         """The connection to the leader; makes one attempt to get one if need be.
@@ -57,8 +59,8 @@ class LeaderLink:
             LookupError: the broker does not know the topic.
             LogRefused: we lack the rights.
         """
-        if self._leader is not None and self._leader[1].alive:
-            return self._leader[1]
+        if self._connection is not None and self._connection.alive:
+            return self._connection
         self.drop()
         asked = self._addresses[0]
         leader = await self._ask_for_leader(asked)
@@ -82,21 +84,22 @@ class LeaderLink:
 
     async def _connect_leader(self, leader: Address) -> Connection:
         self._demote(leader)  # if it fails us, somebody else is to be asked who leads now
-        connection = await self._connect(leader)
-        self._leader = (leader, connection)
-        return connection
+        self._connection = await self._connect(leader)
+        return self._connection
 
     async def _connect(self, address: Address) -> Connection:
-        connection = await connect(address, timeout_seconds=self._request_timeout_seconds, options=self._options)
-        self.connects += 1
-        return connection
+        self._counters.connections += 1
+        try:
+            return await self._make_connection(address)
+        except ConnectionError:
+            self._counters.connection_failures += 1
+            raise
 
     def drop(self) -> None:
         """Hangs up on the leader; the next `connection()` asks anew who it is."""
-        if self._leader is not None:
-            _, connection = self._leader
-            self._leader = None
-            self._hang_up(connection)
+        if self._connection is not None:
+            self._hang_up(self._connection)
+            self._connection = None
 
     def _hang_up(self, connection: Connection) -> None:
         closed = connection.abort()

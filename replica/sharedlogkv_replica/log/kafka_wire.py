@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError
@@ -80,29 +80,29 @@ def build_batch(entries: Sequence[Entry], *, producer: Producer, sequence: int, 
     return bytes(builder.build())
 
 
-class Connection:
-    """One connection to one broker; made by `connect`. After any fault it is of no more use: `abort` it."""
-
-    def __init__(self, connection: AIOKafkaConnection) -> None:
-        self._connection = connection
-        self._transport: asyncio.Transport = connection._writer.transport  # the only way to abort it
+class Connection(Protocol):
+    """One connection to one broker. After any fault it is of no more use: `abort` it."""
 
     @property
     def alive(self) -> bool:
         """Whether the broker has not been seen to hang up."""
-        return bool(self._connection.connected())
+        ...
 
     async def find_leader(self, topic: str, partition: int) -> Leadership:
-        """Asks the broker who leads the partition; a missing topic is never created by that."""
-        answer = await self._send(MetadataRequest([topic], allow_auto_topic_creation=False))
-        brokers = {node_id: Address(host, port) for node_id, host, port, *_ in answer.brokers}
-        code, leader_id = _leader_in(answer.topics, topic, partition)
-        return Leadership(code, brokers.get(leader_id), tuple(brokers.values()))
+        """Asks the broker who leads the partition; a missing topic is never created by that.
+
+        Raises:
+            ConnectionError: the connection is lost, or no answer came in time.
+        """
+        ...
 
     async def take_producer_id(self) -> tuple[int, Producer]:
-        """Asks for a producer id of its own. Returns Kafka's error code, and the id when the code is 0."""
-        answer = await self._send(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=0))
-        return answer.error_code, Producer(answer.producer_id, answer.producer_epoch)
+        """Asks for a producer id of its own. Returns Kafka's error code, and the id when the code is 0.
+
+        Raises:
+            ConnectionError: the connection is lost, or no answer came in time.
+        """
+        ...
 
     async def produce(self, topic: str, partition: int, batch: bytes, *, timeout_ms: int) -> tuple[int, int]:
         """Sends one batch. Returns Kafka's error code, and the batch's first offset when the code is 0.
@@ -112,13 +112,49 @@ class Connection:
             partition: its partition, which this broker should lead.
             batch: what `build_batch` made.
             timeout_ms: how long the broker may wait for its in-sync replicas.
+
+        Raises:
+            ConnectionError: the connection is lost, or no answer came in time.
         """
+        ...
+
+    def abort(self) -> "asyncio.Future[None]":
+        """Hangs up at once: what was not handed to the kernel is never sent. The future ends when all is released."""
+        ...
+
+
+class AiokafkaConnection:
+    """A `Connection` over TCP or TLS; made by `connect`."""
+
+    def __init__(self, connection: AIOKafkaConnection) -> None:
+        self._connection = connection
+        self._transport: asyncio.Transport = connection._writer.transport  # the only way to abort it
+
+    @property
+    def alive(self) -> bool:
+        """See `Connection`."""
+        return bool(self._connection.connected())
+
+    async def find_leader(self, topic: str, partition: int) -> Leadership:
+        """See `Connection`."""
+        answer = await self._send(MetadataRequest([topic], allow_auto_topic_creation=False))
+        brokers = {node_id: Address(host, port) for node_id, host, port, *_ in answer.brokers}
+        code, leader_id = _leader_in(answer.topics, topic, partition)
+        return Leadership(code, brokers.get(leader_id), tuple(brokers.values()))
+
+    async def take_producer_id(self) -> tuple[int, Producer]:
+        """See `Connection`."""
+        answer = await self._send(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=0))
+        return answer.error_code, Producer(answer.producer_id, answer.producer_epoch)
+
+    async def produce(self, topic: str, partition: int, batch: bytes, *, timeout_ms: int) -> tuple[int, int]:
+        """See `Connection`."""
         answer = await self._send(ProduceRequest(None, ACKS_ALL, timeout_ms, [(topic, [(partition, batch)])]))
         _, code, offset, *_ = answer.topics[0][1][0]
         return code, offset
 
     def abort(self) -> "asyncio.Future[None]":
-        """Hangs up at once: what was not handed to the kernel is never sent. The future ends when all is released."""
+        """See `Connection`."""
         self._transport.abort()
         closed: asyncio.Future[None] = self._connection.close()
         return closed
@@ -155,7 +191,7 @@ async def connect(address: Address, *, timeout_seconds: float, options: Mapping[
         raise ConnectionError(f"no answer from {address.host}:{address.port} in {timeout_seconds:g} s") from error
     except (KafkaError, NotImplementedError, OSError) as error:
         raise ConnectionError(f"can't connect to {address.host}:{address.port}: {error}") from error
-    return Connection(connection)
+    return AiokafkaConnection(connection)
 
 
 def _leader_in(topics: Sequence[Any], topic: str, partition: int) -> tuple[int, int]:

@@ -102,6 +102,11 @@ class BatchWriter:
         self._failing = False
         self._closed = False
 
+    @property
+    def producer(self) -> Producer | None:
+        """Who appends now; None before the first append, and after an outcome that stayed unknown."""
+        return self._producer
+
     async def append(self, entries: Sequence[Entry], *, limit_bytes: int, timeout_seconds: float) -> Offset:
         """See `SharedLog.append`; a batch above `limit_bytes` is refused before it is sent."""
         assert self._time is None, "one append at a time"

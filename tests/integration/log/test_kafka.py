@@ -1,22 +1,128 @@
 """The log in a topic of a real Kafka: the contract of every log, and what only Kafka has."""
 
-import os
-from collections.abc import AsyncIterator
+import asyncio
+from contextlib import aclosing
 
-import pytest_asyncio
+import pytest
+from confluent_kafka import Producer
 
-from tests.support.environment import parse_environment
-from tests.support.kafka import KafkaCluster, KafkaSite
-from tests.support.log_contract import LogContract
-
-
-@pytest_asyncio.fixture(name="site")
-async def _site() -> AsyncIterator[KafkaSite]:
-    site = KafkaSite(KafkaCluster(parse_environment(os.environ).kafka))
-    await site.create()
-    yield site
-    await site.close()
+from sharedlogkv_replica.core.records import START, Entry, Position
+from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown
+from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
+from tests.support.eventually import eventually
+from tests.support.kafka import COMPACTED, KafkaCluster, KafkaSite
+from tests.support.log_contract import DEADLINE_SECONDS, LogContract, append, numbered, opened, read_to
 
 
 class TestKafkaLog(LogContract):
     """The contract, on Kafka."""
+
+
+@pytest.mark.asyncio
+async def test_opening_tells_the_limits_of_the_topic(site: KafkaSite) -> None:
+    await site.delete()
+    topic_id = await site.create({**COMPACTED, "max.message.bytes": "54321", "delete.retention.ms": "90000"})
+    description = await site.handle().open()
+    assert (description.batch_limit_bytes, description.tombstone_seconds) == (54_321, 90.0)
+    assert description.identity.log_id == topic_id
+
+
+@pytest.mark.parametrize("policy", ["delete", "compact,delete"])
+@pytest.mark.asyncio
+async def test_a_topic_that_drops_records_by_age_is_refused(site: KafkaSite, policy: str) -> None:
+    await site.delete()
+    await site.create({"cleanup.policy": policy})
+    with pytest.raises(LogRefused, match=f"cleanup.policy={policy}"):
+        await site.handle().open()
+
+
+@pytest.mark.asyncio
+async def test_a_topic_with_more_than_one_partition_is_refused(site: KafkaSite) -> None:
+    await site.delete()
+    await site.create(partitions=2)
+    with pytest.raises(LogRefused, match="2 partitions"):
+        await site.handle().open()
+
+
+@pytest.mark.asyncio
+async def test_where_nobody_listens_is_unavailable_and_says_where() -> None:
+    log = KafkaLog(parse_location("kafka://127.0.0.1:1/topic"), query_timeout_seconds=0.3)
+    with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1"):
+        await log.open()
+    with pytest.raises(LogUnavailable):
+        await log.end()
+    with pytest.raises(LogUnavailable):
+        await log.identify()
+    await log.close()
+
+
+@pytest.mark.asyncio
+async def test_reading_where_nobody_listens_waits_and_can_be_closed() -> None:
+    log = KafkaLog(parse_location("kafka://127.0.0.1:1/topic"))
+
+    async def follow() -> None:
+        async with aclosing(log.read(START)) as reading:
+            async for _ in reading:
+                pass
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        follower = asyncio.create_task(follow())
+        await eventually(lambda: log.counters.read_outages > 0, what="the client to find nobody")
+        await log.close()
+        await follower
+    assert log.counters.read_outages == 1
+
+
+@pytest.mark.asyncio
+async def test_neither_asking_nor_reading_nor_appending_creates_a_topic(
+    site: KafkaSite, kafka_cluster: KafkaCluster
+) -> None:
+    """Most brokers create a topic for the client that merely asks; a lost log must never come back as an empty one."""
+    log = await opened(site)
+    await append(log, *numbered(1))
+    reading = asyncio.create_task(read_to(log, Position(100)))
+    await site.delete()
+    with pytest.raises(LogRefused):
+        await log.append(numbered(1), timeout_seconds=1.0)
+    with pytest.raises(LogRefused):
+        await log.end()
+    with pytest.raises(LogRefused):
+        await log.open()
+    assert await log.identify() is None
+    assert await asyncio.to_thread(kafka_cluster.topic_id, site.topic) is None
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_records_of_an_open_transaction_are_not_read_but_counted_in_the_end(
+    site: KafkaSite, kafka_cluster: KafkaCluster
+) -> None:
+    log = await opened(site)
+    await append(log, Entry(b"before", b"1"))
+    producer = Producer({"bootstrap.servers": kafka_cluster.bootstrap_servers, "transactional.id": site.topic})
+    await asyncio.to_thread(producer.init_transactions, DEADLINE_SECONDS)
+    producer.begin_transaction()
+    producer.produce(site.topic, value=b"2", key=b"inside", partition=0)
+    assert await asyncio.to_thread(producer.flush, DEADLINE_SECONDS) == 0
+    after = await append(log, Entry(b"after", b"3"))
+    assert await log.end() == after + 1
+    reading = asyncio.create_task(read_to(log, Position(after + 1)))
+    assert [key for _, key, _ in await read_to(await opened(site), Position(1))] == [b"before"]
+    assert not reading.done()
+    await asyncio.to_thread(producer.commit_transaction, DEADLINE_SECONDS)
+    assert [key for _, key, _ in await reading] == [b"before", b"inside", b"after"]
+
+
+@pytest.mark.asyncio
+async def test_a_batch_is_not_confused_by_a_topic_that_was_created_anew(site: KafkaSite) -> None:
+    """The broker takes it, without a word, at an offset that the old log had acknowledged already."""
+    log = await opened(site)
+    await append(log, *numbered(10))
+    await site.recreate()
+    with pytest.raises(OutcomeUnknown, match="created anew"):
+        await append(log, *numbered(1))
+    with pytest.raises(LogUnavailable):
+        await append(log, *numbered(1))
+    await log.open()
+    assert await append(log, *numbered(1)) == 1

@@ -1,0 +1,124 @@
+"""A TCP proxy that a test puts between a Kafka client and a broker, to lose, hold back and cut what they say.
+
+It relies on a client that has one request under way on each connection, as our writer has.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Final
+
+PRODUCE: Final = 0
+"""The number of the request that appends. Source: the Kafka protocol guide, "API Keys"."""
+
+
+@dataclass(eq=False)
+class _Passage:
+    """One connection through the proxy, with what it holds back."""
+
+    to_client: asyncio.StreamWriter
+    to_server: asyncio.StreamWriter
+    held: list[bytes] = field(default_factory=list)
+    late_answers: bytearray = field(default_factory=bytearray)
+    holds: bool = False
+    request: int = -1
+    tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+
+class TcpProxy:
+    """Forwards every connection to one server. Made by `proxy_to`.
+
+    Attributes:
+        port: where it listens, on 127.0.0.1.
+        hold_requests: what clients send from now on is kept back, on each connection that sends while this is set;
+            that connection's later bytes stay behind it. It outlives the client.
+        lose_answers_to: the request whose answers never reach the client while this is set.
+        lost_answers: how many did not.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self._passages: list[_Passage] = []
+        self.port = 0
+        self.hold_requests = False
+        self.lose_answers_to: int | None = None
+        self.lost_answers = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is kept back now."""
+        return sum(len(chunk) for passage in self._passages for chunk in passage.held)
+
+    @property
+    def late_answer_bytes(self) -> int:
+        """How much the server has answered to what was kept back and then delivered."""
+        return sum(len(passage.late_answers) for passage in self._passages)
+
+    def deliver_held(self) -> None:
+        """Delivers what was kept back, long after its client has gone."""
+        for passage in self._passages:
+            for chunk in passage.held:
+                passage.to_server.write(chunk)
+            passage.held.clear()
+
+    def cut(self) -> None:
+        """Breaks every connection that holds nothing back."""
+        for passage in self._passages:
+            if not passage.holds:
+                passage.to_client.transport.abort()
+                passage.to_server.transport.abort()
+
+    async def accept(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        """Serves one connection until either side ends it."""
+        from_server, to_server = await asyncio.open_connection(*self._upstream)
+        passage = _Passage(to_client, to_server)
+        self._passages.append(passage)
+        passage.tasks = [
+            asyncio.create_task(self._forward_requests(from_client, passage)),
+            asyncio.create_task(self._forward_answers(from_server, passage)),
+        ]
+
+    async def _forward_requests(self, source: asyncio.StreamReader, passage: _Passage) -> None:
+        with contextlib.suppress(ConnectionError):
+            while chunk := await source.read(1 << 20):
+                passage.request = int.from_bytes(chunk[4:6], "big")  # behind the length of the request
+                if self.hold_requests or passage.holds:
+                    passage.holds = True
+                    passage.held.append(chunk)
+                else:
+                    passage.to_server.write(chunk)
+        if not passage.holds:
+            passage.to_server.close()
+
+    async def _forward_answers(self, source: asyncio.StreamReader, passage: _Passage) -> None:
+        with contextlib.suppress(ConnectionError):
+            while chunk := await source.read(1 << 20):
+                if passage.holds:
+                    passage.late_answers += chunk
+                elif passage.request == self.lose_answers_to:
+                    self.lost_answers += 1
+                else:
+                    passage.to_client.write(chunk)
+        passage.to_client.close()
+
+    async def close(self) -> None:
+        """Breaks every connection."""
+        for passage in self._passages:
+            passage.to_client.transport.abort()
+            passage.to_server.transport.abort()
+            await asyncio.gather(*passage.tasks)
+
+
+@contextlib.asynccontextmanager
+async def proxy_to(host: str, port: int) -> AsyncIterator[TcpProxy]:
+    """A proxy to the server at `host:port`, for the time of the context."""
+    proxy = TcpProxy(host, port)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await proxy.close()
+        await server.wait_closed()
