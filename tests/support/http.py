@@ -5,6 +5,8 @@ The client shares no code with the server: what it takes for an answer is decide
 
 import asyncio
 import contextlib
+import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import uvloop
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.core.records import Entry
 from sharedlogkv_replica.engine.replica import Replica
-from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
+from sharedlogkv_replica.log.memory import Fault, MemoryBroker, MemoryLog
 from sharedlogkv_replica.server.admin import AdminHandler
 from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
@@ -113,6 +115,12 @@ class Client:
         """What comes until the server ends the connection."""
         return await asyncio.wait_for(self.reader.read(), 10)
 
+    def cut(self) -> None:
+        """Cuts the connection with a reset, as a client does that crashes or gives up on unread bytes."""
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
     async def close(self) -> None:
         """Closes the connection."""
         self.writer.close()
@@ -179,15 +187,15 @@ class Service:
         offset = self.broker.append([Entry(key.encode(), value)])
         await eventually(lambda: self.replica.position > offset)
 
-    def next_token(self) -> str:
-        """The token of the record that nobody has written yet."""
-        return f"{self.log_id}:0:{self.broker.end}"
+    def next_token(self, *, ahead: int = 0) -> str:
+        """The token of the record that will be written next, or `ahead` records after that."""
+        return f"{self.log_id}:0:{self.broker.end + ahead}"
 
 
 @contextlib.asynccontextmanager
 async def serving(
     *,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
     write_mode: WriteMode = WriteMode.LEADERLESS,
     read_timeout_seconds: float = 5.0,
     write_timeout_seconds: float = 5.0,
@@ -204,9 +212,11 @@ async def serving(
         write_timeout_seconds: the longest wait of a write.
         value_limit_bytes: the largest value.
         handler: serve this on the data port instead of the replica.
-        ready: wait until the replica is ready.
+        ready: the log can be reached, and the replica is ready; False: neither.
     """
     broker = MemoryBroker(batch_limit_bytes=2 << 20)
+    if not ready:
+        broker.fault = Fault.UNREACHABLE
     replica = Replica(
         MemoryLog(broker),
         name="test-0",
@@ -216,7 +226,7 @@ async def serving(
     )
     clock, counters = CoarseClock(), HttpCounters()
     data = DataHandler(replica, counters=counters, clock=clock, read_timeout_seconds=read_timeout_seconds)
-    server = HttpServer(handler or data, limits=limits, clock=clock, counters=counters)
+    server = HttpServer(handler or data, limits=limits or Limits(), clock=clock, counters=counters)
     metrics = b"# TYPE slkv_replica_up gauge\nslkv_replica_up 1.0\n"
     admin = HttpServer(
         AdminHandler(replica, metrics=lambda: metrics), limits=Limits(), clock=CoarseClock(), counters=HttpCounters()

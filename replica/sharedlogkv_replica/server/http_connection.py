@@ -58,9 +58,9 @@ class HttpConnection(asyncio.Protocol):
     """The protocol object of one accepted connection."""
 
     __slots__ = (
-        "_active", "_active_request", "_clock", "_counters", "_ended", "_ended_at", "_handler", "_held", "_limits",
-        "_out", "_plain", "_plain_get", "_read_paused", "_reader", "_server", "_short_way", "_stalled_bytes",
-        "_stalled_since", "_tail", "_transport", "_waiting", "_waiting_bytes", "_write_paused",
+        "_active", "_active_request", "_client_done", "_clock", "_counters", "_ended", "_ended_at", "_handler",
+        "_held", "_limits", "_out", "_plain", "_plain_get", "_read_paused", "_reader", "_server", "_short_way",
+        "_stalled_bytes", "_stalled_since", "_tail", "_transport", "_waiting", "_waiting_bytes", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, server: Host) -> None:
@@ -87,6 +87,7 @@ class HttpConnection(asyncio.Protocol):
         self._short_way = not server.draining
         self._read_paused = False
         self._write_paused = False
+        self._client_done = False  # it sends no more, but may still want its answers
         self._ended = False
         self._ended_at = 0.0
         self._stalled_bytes = 0
@@ -128,6 +129,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client will send no more: keeps the connection until what it asked for is answered."""
+        self._client_done = True
         if self._ended or (self._active is None and not self._waiting):
             return False
         self._mark_last()
@@ -320,7 +322,9 @@ class HttpConnection(asyncio.Protocol):
         self._ended = True
         self._ended_at = self._clock.now
         self._drop_input()
-        if not self._transport.is_closing():
+        if self._client_done:
+            self._transport.close()
+        elif not self._transport.is_closing():
             self._transport.write_eof()
             if self._read_paused:
                 self._transport.resume_reading()

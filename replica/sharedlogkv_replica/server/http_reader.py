@@ -57,7 +57,7 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_bytes", "_clock", "_counters", "_handler", "_head_bytes", "_headers", "_hosts", "_limits",
-        "_parser", "_sink", "_target", "_upgrade_with_body", "deaf", "phase", "since",
+        "_parser", "_sink", "_target", "_unseen_bytes", "_upgrade_with_body", "deaf", "phase", "since",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +74,8 @@ class RequestReader:
         self.deaf = False
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = 0
+        self._head_bytes = 0  # of its finished fields
+        self._unseen_bytes = 0  # fed since the last sign of progress
         self._hosts = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -92,20 +93,19 @@ class RequestReader:
             if not self.deaf:
                 self.refuse(problem("bad-request", f"this is not HTTP/1.1: {error}"))
         if self.phase != IDLE and not self.deaf:
-            self._bound_unfinished_head(len(data))
+            self._bound_unseen(len(data))
 
     def refuse(self, response: Response) -> None:
         """Answers the message being read, if any, with `response`; nothing after it is read."""
         self.deaf = True
+        self._drop_body()
         method = self._parser.get_method() if self.phase != IDLE and self._target else b""  # else not known yet
         self._sink.take(Request(method, self._target, keep_alive=False, refusal=response))
 
     def close(self) -> None:
         """Frees everything; nothing may be fed any more. Idempotent."""
         self.deaf = True
-        self._counters.held_body_bytes -= self._body_bytes
-        self._body_bytes = 0
-        self._body = []
+        self._drop_body()
         if hasattr(self, "_parser"):
             del self._parser  # it holds our bound methods: a cycle that only the garbage collector would free
 
@@ -118,7 +118,7 @@ class RequestReader:
         self.phase = HEAD
         self.since = self._clock.now
         self._target = b""
-        self._hosts = self._head_bytes = 0
+        self._hosts = self._head_bytes = self._unseen_bytes = 0
         if self._headers:
             self._headers = {}
 
@@ -157,7 +157,7 @@ class RequestReader:
         """A part of the body."""
         if self.deaf:
             return
-        self._head_bytes = -PIECE_BYTES  # from here on it bounds the trailer: whatever comes without a body's byte
+        self._unseen_bytes = -PIECE_BYTES  # the piece that this is part of does not count
         self._body.append(data)
         self._body_bytes += len(data)
         self._counters.held_body_bytes += len(data)
@@ -206,8 +206,13 @@ class RequestReader:
             self._sink.invite_body()
         self.phase = BODY
         self.since = self._clock.now
-        self._head_bytes = 0
+        self._unseen_bytes = 0
         self._upgrade_with_body = self._parser.should_upgrade()
+
+    def _drop_body(self) -> None:
+        self._counters.held_body_bytes -= self._body_bytes
+        self._body_bytes = 0
+        self._body = []
 
     def _take_whole(self) -> None:
         version = self._parser.get_http_version()
@@ -215,9 +220,7 @@ class RequestReader:
             self.refuse(problem("bad-request", "a request needs one Host field, and HTTP/1.0 or HTTP/1.1"))
             return
         request = self._build_request(version)
-        self._body = []
-        self._counters.held_body_bytes -= self._body_bytes  # from here on the sink counts it
-        self._body_bytes = 0
+        self._drop_body()  # from here on the sink counts it
         self.phase = IDLE
         self.since = self._clock.now
         self.deaf = not request.keep_alive
@@ -250,13 +253,13 @@ class RequestReader:
         if rest and not self.deaf:
             self.feed(rest)
 
-    def _bound_unfinished_head(self, received_bytes: int) -> None:
-        """Counts what came in for a header or trailer field that has no end: the parser collects it unseen.
+    def _bound_unseen(self, fed_bytes: int) -> None:
+        """Bounds what the parser collects of a field, a trailer or a chunk extension that has no end.
 
-        Generous, because finished fields were counted before, and the first piece may belong to another message.
+        Counts everything fed since the header or the body's last byte, so a field that ends is counted here as well.
         """
-        self._head_bytes += received_bytes
-        if self._head_bytes > 2 * (self._limits.head_bytes + self._limits.target_bytes):
+        self._unseen_bytes += fed_bytes
+        if self._unseen_bytes > 2 * PIECE_BYTES + self._limits.head_bytes + self._limits.target_bytes:
             self._refuse_large_head()
 
     def _refuse_large_head(self) -> None:

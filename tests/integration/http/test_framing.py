@@ -262,9 +262,10 @@ async def test_a_read_whose_client_is_gone_is_given_up() -> None:
         client = await service.connect()
         await client.send(request("GET", "/v1/kv/late", slkv_token=service.next_token()))
         await eventually(lambda: len(service.replica.follower.waiters) == 1)
-        client.writer.transport.abort()
+        client.cut()
         await eventually(lambda: len(service.replica.follower.waiters) == 0)
         assert service.counters.open_connections == 0
+        assert list(service.counters.requests()) == []
 
 
 async def test_a_write_whose_client_is_gone_is_written() -> None:
