@@ -1,0 +1,160 @@
+// The benchmarks' load generator: the same loop, clock and statistics for etcd over gRPC and for a replica over HTTP, so
+// that what the client costs is much the same on both sides. Prints one JSON object.
+//
+//	load -target etcd://127.0.0.1:2379 -operation put -connections 64 -seconds 8
+//	load -target http://127.0.0.1:8080 -operation get -connections 64 -seconds 8
+//	load -target http://127.0.0.1:8080 -other http://127.0.0.1:8081 -operation visible -seconds 5
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+type settings struct {
+	target      string
+	other       string
+	operation   string
+	connections int
+	seconds     float64
+	warmUp      float64
+	keys        int
+	valueBytes  int
+}
+
+// A client has one connection of its own, and is used by one goroutine.
+type client interface {
+	// do carries out one operation on the key with that number, and returns when it is answered.
+	do(ctx context.Context, key int) error
+	close()
+}
+
+// report is what is printed; latencies in milliseconds.
+type report struct {
+	Requests   int     `json:"requests"`
+	Errors     int     `json:"errors"`
+	FirstError string  `json:"firstError,omitempty"`
+	Seconds    float64 `json:"seconds"`
+	PerSecond  float64 `json:"perSecond"`
+	P50        float64 `json:"p50Milliseconds"`
+	P99        float64 `json:"p99Milliseconds"`
+	CPUSeconds float64 `json:"clientCpuSeconds"`
+}
+
+func main() {
+	log.SetFlags(0)
+	var s settings
+	flag.StringVar(&s.target, "target", "", "etcd://host:port or http://host:port")
+	flag.StringVar(&s.other, "other", "", "visible: the replica that is read")
+	flag.StringVar(&s.operation, "operation", "put", "put, get, get-linearizable, fill or visible")
+	flag.IntVar(&s.connections, "connections", 1, "connections, each with one request under way")
+	flag.Float64Var(&s.seconds, "seconds", 5, "how long is measured")
+	flag.Float64Var(&s.warmUp, "warm-up", 1, "seconds before that, not counted")
+	flag.IntVar(&s.keys, "keys", 1_000_000, "keys, of 20 bytes, from which each request takes one at random")
+	flag.IntVar(&s.valueBytes, "value-bytes", 100, "size of a value")
+	flag.Parse()
+
+	var result any
+	var err error
+	switch s.operation {
+	case "fill":
+		err = fill(s)
+	case "visible":
+		result, err = measureVisibility(s)
+	default:
+		result, err = measure(s)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func connect(s settings) (client, error) {
+	target, err := url.Parse(s.target)
+	if err != nil {
+		return nil, err
+	}
+	if target.Scheme == "etcd" {
+		return connectEtcd(target.Host, s)
+	}
+	return connectHTTP(target.Host, s)
+}
+
+// measure keeps one request under way on each connection, first to warm up and then for the time that counts.
+func measure(s settings) (report, error) {
+	clients := make([]client, s.connections)
+	for i := range clients {
+		c, err := connect(s)
+		if err != nil {
+			return report{}, err
+		}
+		defer c.close()
+		clients[i] = c
+		if err := c.do(context.Background(), i); err != nil { // the connection is made by its first request
+			return report{}, fmt.Errorf("connection %d: %w", i, err)
+		}
+	}
+	if _, err := drive(clients, s.keys, s.warmUp); err != nil {
+		return report{}, err
+	}
+	return drive(clients, s.keys, s.seconds)
+}
+
+func drive(clients []client, keys int, seconds float64) (report, error) {
+	var stop atomic.Bool
+	var workers sync.WaitGroup
+	latencies := make([][]time.Duration, len(clients))
+	failures := make([]error, len(clients))
+	cpu, begin := cpuSeconds(), time.Now()
+	for i, c := range clients {
+		workers.Go(func() {
+			seen := make([]time.Duration, 0, 1<<16)
+			for !stop.Load() {
+				sent := time.Now()
+				if err := c.do(context.Background(), rand.IntN(keys)); err != nil {
+					failures[i] = err // this connection sends no more: a benchmark with errors is void
+					break
+				}
+				seen = append(seen, time.Since(sent))
+			}
+			latencies[i] = seen
+		})
+	}
+	time.AfterFunc(time.Duration(seconds*float64(time.Second)), func() { stop.Store(true) })
+	workers.Wait()
+	elapsed := time.Since(begin).Seconds()
+
+	p50, p99, count := quantiles(latencies...)
+	r := report{
+		Requests: count, Seconds: elapsed, PerSecond: float64(count) / elapsed,
+		P50: p50, P99: p99, CPUSeconds: cpuSeconds() - cpu,
+	}
+	for _, failure := range failures {
+		if failure != nil {
+			r.Errors++
+			r.FirstError = failure.Error()
+		}
+	}
+	return r, nil
+}
+
+func cpuSeconds() float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		log.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+}

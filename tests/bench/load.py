@@ -1,0 +1,161 @@
+"""The load generator in Go, which drives etcd over gRPC and a replica over HTTP with the same loop and clock."""
+
+import json
+import os
+import shutil
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from tests.bench.errors import BenchError
+from tests.bench.figures import Figure, Target, latency_note, paired_ratio
+from tests.bench.site import KEYS, VALUE_BYTES
+from tests.support.commands import run
+
+Operation: TypeAlias = Literal["put", "get", "get-linearizable"]
+
+SOURCE = Path(__file__).with_name("go")
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sharedlogkv-bench"
+PROGRAM = _CACHE / "load"
+_BUILD_SECONDS = 600.0
+_WARM_UP_SECONDS = 1.0
+_FILL_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run measured; latencies in milliseconds, processor time of the load generator alone."""
+
+    requests: int
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    client_cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """What a client saw that wrote to one replica and read from another; in milliseconds.
+
+    Attributes:
+        writes: How many.
+        visible_p50_ms: From a write's acknowledgement to the answer of a read that waits for it; a round trip included.
+        visible_p99_ms: Likewise.
+        round_trip_p50_ms: Of the same read when there is nothing to wait for.
+        round_trip_p99_ms: Likewise.
+    """
+
+    writes: int
+    visible_p50_ms: float
+    visible_p99_ms: float
+    round_trip_p50_ms: float
+    round_trip_p99_ms: float
+
+
+def build() -> None:
+    """Builds the program, unless nothing has changed (Go's cache knows).
+
+    Raises:
+        BenchError: There is no Go.
+    """
+    if not shutil.which("go"):
+        raise BenchError(
+            "Go 1.25 or newer must be on PATH, to build the load generator; see https://go.dev/doc/install"
+        )
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    run(
+        "go",
+        "build",
+        "-C",
+        str(SOURCE),
+        "-trimpath",
+        "-o",
+        str(PROGRAM),
+        ".",
+        environ=os.environ,
+        timeout_seconds=_BUILD_SECONDS,
+    )
+
+
+def drive(url: str, operation: Operation, *, connections: int, seconds: float, keys: int = KEYS) -> Load:
+    """Keeps one request under way on each connection.
+
+    Raises:
+        BenchError: A request failed: such a figure is void.
+    """
+    size = ["-connections", str(connections), "-seconds", str(seconds), "-keys", str(keys)]
+    report = _run(["-target", url, "-operation", operation, *size], timeout_seconds=seconds + 60)
+    if report["errors"]:
+        raise BenchError(f"{report['errors']} connections of {url} met errors: {report['firstError']}")
+    return Load(
+        requests=report["requests"],
+        per_second=report["perSecond"],
+        p50_ms=report["p50Milliseconds"],
+        p99_ms=report["p99Milliseconds"],
+        client_cpu_seconds=report["clientCpuSeconds"],
+    )
+
+
+def measure_visibility(writer: str, reader: str, *, seconds: float) -> Visibility:
+    """Writes to one replica and reads each write back from another, one after the other."""
+    report = _run(
+        ["-target", writer, "-other", reader, "-operation", "visible", "-seconds", str(seconds)],
+        timeout_seconds=seconds + 60,
+    )
+    return Visibility(
+        writes=report["writes"],
+        visible_p50_ms=report["visibleP50Milliseconds"],
+        visible_p99_ms=report["visibleP99Milliseconds"],
+        round_trip_p50_ms=report["roundTripP50Milliseconds"],
+        round_trip_p99_ms=report["roundTripP99Milliseconds"],
+    )
+
+
+def fill(url: str, *, keys: int) -> None:
+    """Writes so many keys to etcd, a hundred in a transaction."""
+    _run(["-target", url, "-operation", "fill", "-keys", str(keys)], timeout_seconds=_FILL_SECONDS)
+
+
+def _run(arguments: list[str], *, timeout_seconds: float) -> dict[str, Any]:
+    if not PROGRAM.exists():
+        raise BenchError("the load generator is not built: run `make bench`, or `python -m tests.bench prepare`")
+    size = ["-value-bytes", str(VALUE_BYTES), "-warm-up", str(_WARM_UP_SECONDS)]
+    report: dict[str, Any] = json.loads(run(str(PROGRAM), *arguments, *size, timeout_seconds=timeout_seconds) or "{}")
+    return report
+
+
+def compare_loads(pairs: Sequence[tuple[Load, Load]], *, name: str, title: str, target: Target | None = None) -> Figure:
+    """The figure of pairs of loads, etcd's first."""
+    peers, ours = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+    def median(loads: Sequence[Load], of: Callable[[Load], float]) -> float:
+        return statistics.median(map(of, loads))
+
+    return Figure(
+        name=name,
+        title=title,
+        unit="/s",
+        ours=median(ours, lambda run: run.per_second),
+        peer="etcd",
+        peers=median(peers, lambda run: run.per_second),
+        ratio=paired_ratio([run.per_second for run in ours], [run.per_second for run in peers]),
+        target=target,
+        our_note=latency_note(median(ours, lambda run: run.p50_ms), median(ours, lambda run: run.p99_ms)),
+        peers_note=latency_note(median(peers, lambda run: run.p50_ms), median(peers, lambda run: run.p99_ms)),
+        details={
+            "our_p50_ms": median(ours, lambda run: run.p50_ms),
+            "our_p99_ms": median(ours, lambda run: run.p99_ms),
+            "peer_p50_ms": median(peers, lambda run: run.p50_ms),
+            "peer_p99_ms": median(peers, lambda run: run.p99_ms),
+            "our_client_cpu_us": median(ours, lambda run: 1e6 * run.client_cpu_seconds / run.requests),
+            "peer_client_cpu_us": median(peers, lambda run: 1e6 * run.client_cpu_seconds / run.requests),
+            "pair_ratios": [our.per_second / peer.per_second for peer, our in pairs],
+        },
+    )
+
+
+def connections_text(connections: int) -> str:
+    """So many connections, in words for a title."""
+    return f"{connections:,} connection{'s' if connections > 1 else ''}"

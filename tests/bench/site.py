@@ -1,0 +1,113 @@
+"""What all benchmarks share: the Kafka to measure on, filled topics, and a folder for what the programs write."""
+
+import functools
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka import Producer
+
+from tests.support.kafka import KafkaCluster
+
+KEYS: Final = 1_000_000
+VALUE_BYTES: Final = 100
+REPLAY_RECORDS: Final = 1_000_000
+
+# As the operator creates a topic, but for the number of copies, which is the cluster's business.
+TOPIC_CONFIG: Final = {
+    "cleanup.policy": "compact",
+    "delete.retention.ms": "604800000",
+    "message.timestamp.type": "LogAppendTime",
+    "min.compaction.lag.ms": "600000",
+    "min.insync.replicas": "1",
+    "segment.ms": "3600000",
+    "unclean.leader.election.enable": "false",
+}
+
+_TOMBSTONE_SHARE: Final = 0.1
+_QUEUED_RECORDS: Final = 200_000
+_FLUSH_SECONDS: Final = 120.0
+
+
+def key_name(number: int) -> bytes:
+    """A key of 20 bytes; the load generators use the same names."""
+    return b"key-%016d" % number
+
+
+class Site:
+    """Where the benchmarks run.
+
+    Attributes:
+        folder: For logs and data of the programs; on the disk that the machine's temporary files are on.
+        say: Tells the person who waits what is going on.
+    """
+
+    def __init__(self, bootstrap_servers: str, *, folder: Path, say: Callable[[str], None]) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.folder = folder
+        self.say = say
+        self._cluster = KafkaCluster(bootstrap_servers)
+        self._topics: list[str] = []
+
+    def log_url(self, topic: str) -> str:
+        """The log in a topic as the replica's configuration names it."""
+        return f"kafka://{self.bootstrap_servers}/{topic}"
+
+    def create_topic(self, **config: str) -> str:
+        """Creates an empty topic; returns its name. It goes with the site."""
+        topic = f"bench-{uuid.uuid4().hex[:12]}"
+        self._cluster.create_topic(topic, config={**TOPIC_CONFIG, **config})
+        self._topics.append(topic)
+        return topic
+
+    @functools.cached_property
+    def million_keys(self) -> str:
+        """A topic with `KEYS` keys of 20 bytes, each put once, with values of 100 bytes."""
+        self.say(f"filling a topic with {KEYS:,} keys")
+        topic = self.create_topic()
+        self._fill(topic, ((key_name(number), b"x" * VALUE_BYTES, False) for number in range(KEYS)))
+        return topic
+
+    @functools.cached_property
+    def replay_records(self) -> str:
+        """A topic with `REPLAY_RECORDS` records; a tenth are deletions, and every one has a header."""
+        self.say(f"filling a topic with {REPLAY_RECORDS:,} records, deletions and headers among them")
+        topic = self.create_topic()
+        self._fill(topic, self._mixed_records())
+        return topic
+
+    def close(self) -> None:
+        """Deletes the topics."""
+        for topic in self._topics:
+            self._cluster.delete_topic(topic)
+
+    @staticmethod
+    def _mixed_records() -> Iterator[tuple[bytes, bytes | None, bool]]:
+        chance = random.Random(0)
+        for number in range(REPLAY_RECORDS):
+            if number and chance.random() < _TOMBSTONE_SHARE:
+                yield key_name(chance.randrange(number)), None, True
+            else:
+                yield key_name(number), b"x" * VALUE_BYTES, True
+
+    def _fill(self, topic: str, records: Iterator[tuple[bytes, bytes | None, bool]]) -> None:
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "queue.buffering.max.messages": 2 * _QUEUED_RECORDS,
+                "log_level": 0,
+            }
+        )
+        header: list[tuple[str, str | bytes | None]] = [("r", b"0123456789abcdef")]
+        for count, (key, value, with_header) in enumerate(records):
+            producer.produce(topic, value=value, key=key, partition=0, headers=header if with_header else None)
+            if count % 1000 == 0:
+                producer.poll(0)
+                while len(producer) > _QUEUED_RECORDS:
+                    producer.poll(0.05)
+        left = producer.flush(_FLUSH_SECONDS)
+        assert left == 0, f"{left} records were not acknowledged within {_FLUSH_SECONDS} s"
