@@ -34,7 +34,7 @@ class Terminal:
         for process in self._background:
             process.terminate()
         for process in self._background:
-            process.wait()
+            process.communicate()
 
     def say(self, text: str) -> None:
         """Tell the user what comes next."""

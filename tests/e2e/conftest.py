@@ -29,6 +29,10 @@ def operator(cluster: Cluster) -> Iterator[None]:
     cluster.helm(
         "upgrade", "--install", RELEASE, str(CHART), *words, *image_settings(cluster.environment.image), seconds=200
     )
+    if cluster.environment.testbed:
+        # One that was kept has the operator of the last run, by the same name of the image.
+        cluster.kubectl("rollout", "restart", f"deployment/{RELEASE}", namespace=OPERATOR_NAMESPACE)
+        cluster.kubectl("rollout", "status", f"deployment/{RELEASE}", namespace=OPERATOR_NAMESPACE, seconds=120)
     yield
     if not cluster.environment.testbed:  # leave somebody's cluster as it was; a testbed goes as a whole
         cluster.helm("uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--wait")

@@ -9,6 +9,8 @@ from tests.support.commands import CommandFailed
 OPERATOR_SELECTOR = "app.kubernetes.io/name=sharedlogkv-operator"
 REPLICA_SELECTOR = "app.kubernetes.io/component=replica"
 TAIL_LINES = 60
+BROKER_LINES = 20  # of at most so many characters: a broker's lines are long
+BROKER_CHARACTERS = 240
 
 
 def sections(cluster: Cluster, *, namespace: str, operator_namespace: str) -> Iterator[tuple[str, str]]:
@@ -30,9 +32,10 @@ def sections(cluster: Cluster, *, namespace: str, operator_namespace: str) -> It
         yield f"{title} (namespace {where})", text
     if directory := cluster.environment.kafka_logs:
         for path in sorted(directory.glob("kafka*.log")):
-            yield f"broker {path.stem}", last_lines(path)
+            yield f"broker {path.stem}: the end of {path}", last_lines(path)
 
 
 def last_lines(path: Path) -> str:
-    """Return the end of a log file."""
-    return "\n".join(path.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+    """Return the end of a broker's log."""
+    lines = path.read_text(errors="replace").splitlines()[-BROKER_LINES:]
+    return "\n".join(line[:BROKER_CHARACTERS] for line in lines)
