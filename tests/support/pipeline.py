@@ -21,6 +21,7 @@ from tests.support.environment import DEFAULT_IMAGE, EnvironmentIncomplete, has_
 PYTHON = ".venv/bin/python"
 TEST_TESTBED = ("tests/testbed/testbed", "--name", "test")
 DEMO_TESTBED = ("tests/testbed/testbed", "--name", "demo")
+BENCH_TESTBED = ("tests/testbed/testbed", "--name", "bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,15 @@ def goal_of(name: str, *, arguments: Sequence[str]) -> Goal:
     def tests(kind: str) -> Stage:
         return Stage(kind, (PYTHON, "-m", "pytest", f"tests/{kind}", *arguments))
 
+    def bench(*words: str) -> Stage:
+        return Stage(f"bench {words[0]}", (PYTHON, "-m", "tests.bench", *words))
+
     venv = [make("venv")]
     goals = {
         "integration": Goal(venv, [tests("integration")], nodes=0),
         "e2e": Goal(venv, [tests("e2e")]),
         "test": Goal(static_stages(), [tests("integration"), tests("e2e")]),
-        "bench": Goal(venv, [Stage("bench", (PYTHON, "-m", "tests.bench", *arguments))], nodes=0),
+        "bench": Goal([*venv, bench("prepare")], [bench("run", *arguments)], BENCH_TESTBED, nodes=0),
         # With three brokers the examples apply as they are.
         "demo": Goal([], [Stage("demo", ("python3", "-m", "tests.demo", "show"))], DEMO_TESTBED, brokers=3, keeps=True),
     }

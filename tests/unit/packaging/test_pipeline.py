@@ -63,6 +63,13 @@ def test_a_testbed_that_is_to_be_kept_is_not_removed() -> None:
     assert "testbed down" not in [stage.name for stage in stages_of("test", keep=True)]
 
 
+def test_benchmarks_are_prepared_outside_and_run_inside_a_testbed_of_their_own() -> None:
+    stages = {stage.name: stage.command for stage in stages_of("bench")}
+    assert stages["bench prepare"][0] == ".venv/bin/python"
+    assert stages["bench run"][:4] == ("tests/testbed/testbed", "--name", "bench", "sh")
+    assert stages["bench run"][-2:] == ("run", "-x")
+
+
 def test_the_demo_leaves_its_testbed_up_which_has_brokers_for_three_copies() -> None:
     stages = {stage.name: stage.command for stage in stages_of("demo")}
     assert list(stages) == ["testbed-build", "image", "testbed up", "load image", "demo"]
