@@ -126,7 +126,7 @@ def _is_going(pod: JsonObject) -> bool:
 
 
 def _shorten(text: str) -> str:
-    text = " ".join(text.split()).removesuffix(": ")
+    text = " ".join(text.split()).removesuffix(":")
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
 
 

@@ -1,0 +1,50 @@
+"""Objects as the API server would give them, for tests of the operator that have none."""
+
+from typing import Any
+
+from sharedlogkv_operator.spec import Resource, parse_resource
+from sharedlogkv_operator.topic import ObservedTopic, build_topic_config
+
+Manifest = dict[str, Any]
+
+UID = "5f0c0a5e-3c5f-4d8a-9a3e-0d6f7a1b2c3d"
+SERVERS = "kafka:9092"
+
+
+def build_resource_body(*, spec: Manifest | None = None, metadata: Manifest | None = None, **top: Any) -> Manifest:
+    """A SharedLogKV named `demo/store` with the CRD's defaults filled in, overridden by what is given."""
+    overrides = dict(spec or {})
+    topic = {"replicationFactor": 3, "minInSyncReplicas": 2, "reclaimPolicy": "Retain", **overrides.pop("topic", {})}
+    return {
+        "apiVersion": "sharedlog.dev/v1alpha1",
+        "kind": "SharedLogKV",
+        "metadata": {
+            "namespace": "demo",
+            "name": "store",
+            "uid": UID,
+            "generation": 1,
+            "resourceVersion": "1",
+            **(metadata or {}),
+        },
+        "spec": {
+            "kafka": {"bootstrapServers": SERVERS},
+            "topic": topic,
+            "writeMode": "Leaderless",
+            "replicas": 3,
+            "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+            **overrides,
+        },
+        **top,
+    }
+
+
+def build_resource(**arguments: Any) -> Resource:
+    """The same, parsed."""
+    return parse_resource(build_resource_body(**arguments))
+
+
+def build_topic(resource: Resource, *, id: str = "topic-1", **changes: Any) -> ObservedTopic:  # noqa: A002 -- as the field
+    """The topic as Kafka would describe it after the operator created it; `config` overrides single settings."""
+    config = {**build_topic_config(resource.spec.topic), "compression.type": "producer", **changes.pop("config", {})}
+    fields = {"partitions": 1, "replication_factor": resource.spec.topic.replication_factor, **changes}
+    return ObservedTopic(id=id, config=config, **fields)

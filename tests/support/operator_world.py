@@ -1,0 +1,94 @@
+"""A reconciler among fakes: everything that one needs to see what a pass does."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sharedlogkv_operator.reconcile import Reconciler, Result
+from sharedlogkv_operator.status import Condition, parse_conditions
+from tests.support.operator_fakes import FakeKafka, FakeKube, FakeReplicas, Interfere, never
+from tests.support.operator_objects import build_resource_body
+
+Manifest = dict[str, Any]
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+WRITES = frozenset(
+    {"apply_child", "delete_child", "write_status", "write_finalizers", "post_event"}
+    | {"create_topic", "alter_topic", "delete_topic"}
+)
+
+
+class World:
+    """A Kubernetes cluster, a Kafka cluster and replicas, all fake, and a reconciler between them."""
+
+    def __init__(self, *, brokers: int = 3, interfere: Interfere = never) -> None:
+        self.kube = FakeKube(interfere)
+        self.kafka = FakeKafka(brokers=brokers, interfere=interfere)
+        # One list for both, so that the order between them shows.
+        self.kafka.calls = self.kube.calls
+        self.replicas = FakeReplicas()
+        self.now = START
+        self.reconciler = Reconciler(
+            self.kube,
+            self.kafka,
+            replica_client=self.replicas,
+            default_image="image:1",
+            instance="operator-1",
+            now=lambda: self.now,
+        )
+
+    def create(self, **arguments: Any) -> None:
+        """Creates the resource `demo/store`; arguments as for `build_resource_body`."""
+        self.kube.put(build_resource_body(**arguments))
+
+    async def reconcile(self) -> Result:
+        """One pass over it."""
+        return await self.reconciler.reconcile("demo", "store")
+
+    @property
+    def body(self) -> Manifest:
+        """The resource as it is."""
+        return self.kube.resources["demo", "store"]
+
+    @property
+    def status(self) -> Manifest:
+        """Its status."""
+        found: Manifest = self.body["status"]
+        return found
+
+    def is_gone(self) -> bool:
+        """Whether it no longer exists."""
+        return ("demo", "store") not in self.kube.resources
+
+    def condition(self, type_: str) -> Condition:
+        """One of its conditions."""
+        return parse_conditions(self.body)[type_]
+
+    @property
+    def deployment(self) -> Manifest | None:
+        """Its Deployment, if there is one."""
+        return self.kube.children.get(("Deployment", "demo", "store"))
+
+    def serve(self) -> None:
+        """Makes the Deployment have all its replicas, as a cluster would."""
+        deployment = self.deployment
+        assert deployment is not None
+        count = deployment["spec"]["replicas"]
+        deployment["status"] = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count),
+        }
+
+    @property
+    def event_reasons(self) -> list[str]:
+        """The reasons of the events posted so far."""
+        return [event["reason"] for event in self.kube.events.values()]
+
+    def take_writes(self) -> list[str]:
+        """The calls since the last time that changed something, or tried to."""
+        writes = [call for call in self.kube.calls if call in WRITES]
+        self.kube.calls.clear()
+        return writes
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.now += timedelta(seconds=seconds)

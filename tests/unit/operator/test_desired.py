@@ -1,0 +1,126 @@
+"""The manifests of a resource's children."""
+
+import pytest
+
+from sharedlogkv_operator.desired import (
+    build_deployment,
+    build_pod_disruption_budget,
+    build_selector_text,
+    build_service,
+)
+from tests.support.operator_objects import UID, Manifest, build_resource
+
+
+def deployment(**arguments: object) -> Manifest:
+    return build_deployment(build_resource(**arguments), topic_id="topic-1", default_image="image:1")
+
+
+def pod_spec(**arguments: object) -> Manifest:
+    found: Manifest = deployment(**arguments)["spec"]["template"]["spec"]
+    return found
+
+
+def test_a_replica_is_told_its_log_its_topic_id_its_mode_and_its_name() -> None:
+    environment = {item["name"]: item for item in pod_spec()["containers"][0]["env"]}
+    assert environment["SLKV_REPLICA_LOG"]["value"] == "kafka://kafka:9092/demo.store"
+    assert environment["SLKV_REPLICA_TOPIC_ID"]["value"] == "topic-1"
+    assert environment["SLKV_REPLICA_WRITE_MODE"]["value"] == "Leaderless"
+    assert environment["SLKV_REPLICA_NAME"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+
+
+def test_the_pods_meet_the_restricted_pod_security_standard() -> None:
+    spec = pod_spec()
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    container = spec["containers"][0]["securityContext"]
+    assert container["allowPrivilegeEscalation"] is False
+    assert container["capabilities"] == {"drop": ["ALL"]}
+    assert container["readOnlyRootFilesystem"] is True
+    assert spec["automountServiceAccountToken"] is False
+
+
+def test_a_rollout_never_has_fewer_replicas_than_the_spec_promises() -> None:
+    assert deployment()["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_replicas_spread_softly_over_zones_and_nodes_unless_the_user_says_otherwise() -> None:
+    constraints = pod_spec()["topologySpreadConstraints"]
+    assert [item["topologyKey"] for item in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert {item["whenUnsatisfiable"] for item in constraints} == {"ScheduleAnyway"}
+
+
+def test_the_user_s_constraints_replace_ours_and_select_our_pods_unless_they_select_others() -> None:
+    hard = {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}
+    other = {**hard, "labelSelector": {"matchLabels": {"a": "b"}}}
+    constraints = pod_spec(spec={"podTemplate": {"topologySpreadConstraints": [hard, other]}})[
+        "topologySpreadConstraints"
+    ]
+    assert constraints[0]["labelSelector"]["matchLabels"]["sharedlog.dev/cluster"] == "store"
+    assert constraints[1] == other
+
+
+def test_no_constraints_at_all_can_be_asked_for() -> None:
+    assert "topologySpreadConstraints" not in pod_spec(spec={"podTemplate": {"topologySpreadConstraints": []}})
+
+
+def test_the_pod_template_s_fields_reach_the_pods_and_can_t_displace_our_labels() -> None:
+    template = {
+        "labels": {"team": "a"},
+        "annotations": {"note": "b"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "imagePullSecrets": [{"name": "registry"}],
+    }
+    manifest = deployment(spec={"podTemplate": template})
+    pod = manifest["spec"]["template"]
+    assert pod["metadata"]["labels"]["team"] == "a"
+    assert pod["metadata"]["annotations"] == {"note": "b"}
+    for field in ("nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets"):
+        assert pod["spec"][field] == template[field]
+    assert manifest["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert "team" not in manifest["metadata"]["labels"]
+
+
+def test_the_resource_s_own_image_goes_before_the_operator_s_default() -> None:
+    assert pod_spec()["containers"][0]["image"] == "image:1"
+    assert pod_spec(spec={"image": "mine:2"})["containers"][0]["image"] == "mine:2"
+
+
+def test_children_belong_to_the_resource_and_bear_none_of_its_labels() -> None:
+    resource = build_resource(metadata={"labels": {"argocd": "app"}})
+    for manifest in (
+        build_deployment(resource, topic_id="t", default_image="i"),
+        build_service(resource),
+        build_pod_disruption_budget(resource),
+    ):
+        assert manifest is not None
+        metadata: Manifest = manifest["metadata"]  # type: ignore[assignment]  # a manifest's values are opaque
+        assert metadata["name"] == "store"
+        (owner,) = metadata["ownerReferences"]
+        assert (owner["uid"], owner["controller"]) == (UID, True)
+        assert "argocd" not in metadata["labels"]
+
+
+@pytest.mark.parametrize(("replicas", "expected"), [(1, False), (2, True), (3, True)])
+def test_a_disruption_budget_exists_from_two_replicas_up(replicas: int, expected: bool) -> None:
+    budget = build_pod_disruption_budget(build_resource(spec={"replicas": replicas}))
+    assert (budget is not None) == expected
+
+
+def test_the_service_sends_to_the_replicas_http_port() -> None:
+    spec: Manifest = build_service(build_resource())["spec"]  # type: ignore[assignment]  # a manifest's values are opaque
+    assert spec["ports"][0]["port"] == 80
+    assert spec["ports"][0]["targetPort"] == "http"
+    assert build_selector_text(build_resource().identity) == (
+        "app.kubernetes.io/component=replica,sharedlog.dev/cluster=store"
+    )
+
+
+def test_the_digest_changes_with_what_is_wanted_and_only_then() -> None:
+    def digest(manifest: Manifest) -> str:
+        return str(manifest["metadata"]["annotations"]["sharedlog.dev/applied-digest"])
+
+    assert digest(deployment()) == digest(deployment(metadata={"resourceVersion": "77"}))
+    assert digest(deployment()) != digest(deployment(spec={"replicas": 4}))

@@ -1,0 +1,83 @@
+"""Sharing clients of Kafka clusters."""
+
+import asyncio
+
+import pytest
+
+from sharedlogkv_operator.errors import KafkaBusy
+from sharedlogkv_operator.kafka_pool import KafkaPool
+from tests.support.operator_fakes import FakeKafka
+from tests.support.virtual_time import run as run_virtual
+
+
+class ClosableKafka(FakeKafka):
+    """A fake cluster that knows whether it was closed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.is_closed = False
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+class Opener:
+    """Opens fake clusters and remembers them."""
+
+    def __init__(self) -> None:
+        self.opened: list[ClosableKafka] = []
+
+    def __call__(self, servers: str) -> ClosableKafka:
+        self.opened.append(ClosableKafka(servers))
+        return self.opened[-1]
+
+
+def test_one_client_is_shared_per_cluster() -> None:
+    async def scenario() -> None:
+        opener = Opener()
+        pool = KafkaPool(opener, leases_limit=4)
+        async with pool.lease("a:1") as first, pool.lease("a:1") as second, pool.lease("b:1") as other:
+            assert first is second
+            assert first is not other
+        assert [kafka.name for kafka in opener.opened] == ["a:1", "b:1"]
+        await pool.close()
+        assert all(kafka.is_closed for kafka in opener.opened)
+
+    run_virtual(scenario())
+
+
+def test_a_client_is_closed_when_nobody_used_it_for_a_while_and_not_before() -> None:
+    async def scenario() -> None:
+        opener = Opener()
+        pool = KafkaPool(opener, leases_limit=4, idle_seconds=100)
+        for _ in range(3):
+            async with pool.lease("a:1"):
+                await asyncio.sleep(1000)
+            await asyncio.sleep(99)
+        (kafka,) = opener.opened
+        states = [kafka.is_closed]
+        await asyncio.sleep(2)
+        states.append(kafka.is_closed)
+        assert states == [False, True]
+        async with pool.lease("a:1"):
+            assert len(opener.opened) == 2
+        await pool.close()
+
+    run_virtual(scenario())
+
+
+def test_a_cluster_that_holds_its_users_up_turns_further_ones_away_and_no_other_cluster_does() -> None:
+    async def scenario() -> None:
+        pool = KafkaPool(Opener(), leases_limit=2)
+        async with pool.lease("dead:1"), pool.lease("dead:1"):
+            with pytest.raises(KafkaBusy, match="2 resources are busy with dead:1"):
+                async with pool.lease("dead:1"):
+                    pass
+            async with pool.lease("alive:1"):
+                pass
+        async with pool.lease("dead:1"):
+            pass
+        await pool.close()
+
+    run_virtual(scenario())

@@ -1,0 +1,443 @@
+"""What one pass does, among fakes: order, idempotence, and every kind of trouble."""
+
+import pytest
+
+from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable, KubeRefused, KubeUnavailable
+from sharedlogkv_operator.replica_client import ReplicaStatus
+from sharedlogkv_operator.status import Truth
+from tests.support.operator_fakes import BROKER_DEFAULTS, Interfere
+from tests.support.operator_world import World
+
+pytestmark = pytest.mark.asyncio
+
+DELETE = {"topic": {"reclaimPolicy": "Delete"}}
+FINALIZER = "sharedlog.dev/topic"
+
+
+def failing(call: str, error: Exception) -> Interfere:
+    """Makes every call of that name fail."""
+
+    def interfere(moment: str) -> None:
+        if moment == f"before {call}":
+            raise error
+
+    return interfere
+
+
+def set_interference(world: World, interfere: Interfere) -> None:
+    world.kube.interfere = world.kafka.interfere = interfere
+
+
+async def settled(**arguments: object) -> World:
+    """A world in which the resource is Ready."""
+    world = World()
+    world.create(**arguments)
+    await world.reconcile()
+    world.serve()
+    await world.reconcile()
+    assert world.condition("Ready").truth is Truth.TRUE
+    world.take_writes()
+    return world
+
+
+async def test_a_new_resource_gets_its_topic_then_its_pin_then_its_children() -> None:
+    world = World()
+    world.create()
+    await world.reconcile()
+    writes = [call for call in world.take_writes() if call != "post_event"]
+    assert writes == [
+        "write_status",  # acknowledged
+        "create_topic",
+        "write_status",  # pinned
+        "apply_child",
+        "apply_child",
+        "apply_child",
+        "write_status",
+    ]
+    assert world.status["topic"] == {"name": "demo.store", "id": "id-1"}
+    assert world.deployment is not None
+    environment = world.deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "SLKV_REPLICA_TOPIC_ID", "value": "id-1"} in environment
+    assert world.event_reasons == ["TopicCreated", "ReplicasNotReady"]
+    assert "finalizers" not in world.body["metadata"]
+
+
+async def test_a_settled_resource_is_looked_at_without_writing_anything() -> None:
+    world = await settled()
+    version = world.body["metadata"]["resourceVersion"]
+    result = await world.reconcile()
+    assert world.take_writes() == []
+    assert world.body["metadata"]["resourceVersion"] == version
+    assert (result.backs_off, result.after_seconds) == (False, None)
+
+
+async def test_a_change_of_the_spec_is_carried_out_and_ready_again_when_the_replicas_are() -> None:
+    world = await settled()
+    world.kube.change_spec("demo", "store", replicas=5)
+    await world.reconcile()
+    assert world.condition("Ready").truth is Truth.FALSE
+    assert world.status["observedGeneration"] == 2
+    world.serve()
+    await world.reconcile()
+    assert world.condition("Ready").message == "5 replicas serve"
+
+
+async def test_one_replica_has_no_disruption_budget() -> None:
+    world = await settled()
+    assert ("PodDisruptionBudget", "demo", "store") in world.kube.children
+    world.kube.change_spec("demo", "store", replicas=1)
+    await world.reconcile()
+    assert ("PodDisruptionBudget", "demo", "store") not in world.kube.children
+
+
+async def test_a_crash_between_topic_and_pin_ends_in_the_same_topic() -> None:
+    world = World()
+    world.create()
+    statuses = 0
+
+    def crash(moment: str) -> None:
+        nonlocal statuses
+        statuses += moment == "before write_status"
+        if statuses == 2:
+            raise KubeUnavailable("cut off")
+
+    set_interference(world, crash)
+    with pytest.raises(KubeUnavailable):
+        await world.reconcile()
+    assert "topic" not in world.status
+    assert world.deployment is None
+    set_interference(world, lambda _: None)
+    await world.reconcile()
+    assert world.status["topic"]["id"] == "id-1"
+    assert world.kafka.created == 1
+    assert "TopicAdopted" in world.event_reasons
+
+
+async def test_kafka_out_of_reach_at_first_makes_nothing_and_is_tried_again() -> None:
+    world = World(interfere=failing("describe_topic", KafkaUnavailable("no answer from kafka:9092")))
+    world.create()
+    result = await world.reconcile()
+    assert result.backs_off
+    assert world.kube.children == {}
+    assert world.condition("TopicReady").truth is Truth.UNKNOWN
+    assert world.condition("Ready").message == "no answer from kafka:9092"
+
+
+async def test_kafka_out_of_reach_later_leaves_the_replicas_alone_and_still_scales_them() -> None:
+    world = await settled()
+    set_interference(world, failing("lease", KafkaUnavailable("down")))
+    result = await world.reconcile()
+    assert result.backs_off
+    assert world.take_writes() == ["write_status", "post_event"]
+    assert world.status["readyReplicas"] == 3
+    world.kube.change_spec("demo", "store", replicas=4)
+    await world.reconcile()
+    assert world.deployment is not None
+    assert world.deployment["spec"]["replicas"] == 4
+
+
+async def test_a_refusal_of_kafka_is_stalled_with_its_words_and_tried_again() -> None:
+    world = World(interfere=failing("create_topic", KafkaRefused("POLICY_VIOLATION: no")))
+    world.create()
+    result = await world.reconcile()
+    assert result.backs_off
+    stalled = world.condition("Stalled")
+    assert (stalled.truth, stalled.reason, stalled.message) == (Truth.TRUE, "KafkaRefused", "POLICY_VIOLATION: no")
+
+
+async def test_a_busy_kafka_cluster_is_asked_again_soon_and_nothing_is_said_of_it() -> None:
+    world = await settled()
+    set_interference(world, failing("lease", KafkaBusy("busy")))
+    result = await world.reconcile()
+    assert (result.backs_off, result.after_seconds) == (False, 1.0)
+    assert world.take_writes() == []
+
+
+async def test_too_few_brokers_is_a_clear_condition() -> None:
+    world = World(brokers=1)
+    world.create()
+    assert (await world.reconcile()).backs_off
+    assert world.condition("Ready").reason == "NotEnoughBrokers"
+    assert world.kafka.topics == {}
+
+
+async def test_a_foreign_topic_that_does_not_fit_is_left_as_it_is() -> None:
+    world = World()
+    world.kafka.add_topic("demo.store")
+    world.create()
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "TopicIncompatible"
+    assert world.kafka.topics["demo.store"].config == BROKER_DEFAULTS
+    assert world.kube.children == {}
+    assert "topic" not in world.status
+
+
+async def test_a_lost_topic_is_not_created_again_and_the_replicas_stay() -> None:
+    world = await settled()
+    del world.kafka.topics["demo.store"]
+    result = await world.reconcile()
+    assert not result.backs_off
+    assert world.kafka.topics == {}
+    assert world.condition("Stalled").reason == "TopicLost"
+    assert world.status["topic"]["id"] == "id-1"
+    assert world.deployment is not None
+    assert "apply_child" not in world.take_writes()
+
+
+async def test_a_replaced_topic_is_not_followed() -> None:
+    world = await settled()
+    world.kafka.add_topic("demo.store")
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "TopicReplaced"
+    assert world.status["topic"]["id"] == "id-1"
+
+
+async def test_settings_that_drift_are_set_back_and_told() -> None:
+    world = await settled()
+    await world.kafka.alter_topic("demo.store", {"cleanup.policy": "delete"})
+    await world.reconcile()
+    assert world.kafka.topics["demo.store"].config["cleanup.policy"] == "compact"
+    assert "TopicReconfigured" in world.event_reasons
+
+
+async def test_the_finalizer_is_there_before_the_topic_that_it_answers_for() -> None:
+    world = World()
+    world.create(spec=DELETE)
+    await world.reconcile()
+    writes = world.take_writes()
+    assert writes.index("write_finalizers") < writes.index("create_topic")
+    assert world.body["metadata"]["finalizers"] == [FINALIZER]
+
+
+async def test_the_finalizer_goes_when_the_policy_goes_back_and_others_stay() -> None:
+    world = await settled(spec=DELETE, metadata={"finalizers": ["other"]})
+    assert world.body["metadata"]["finalizers"] == ["other", FINALIZER]
+    topic = world.body["spec"]["topic"]
+    world.kube.change_spec("demo", "store", topic={**topic, "reclaimPolicy": "Retain"})
+    await world.reconcile()
+    assert world.body["metadata"]["finalizers"] == ["other"]
+
+
+async def test_deletion_keeps_the_topic_by_default() -> None:
+    world = await settled()
+    world.kube.delete("demo", "store")
+    assert world.is_gone()
+    result = await world.reconcile()
+    assert result.conditions is None
+    assert world.take_writes() == []
+    assert "demo.store" in world.kafka.topics
+
+
+async def test_deletion_takes_the_topic_along_where_that_was_asked_for() -> None:
+    world = await settled(spec=DELETE)
+    world.kube.delete("demo", "store")
+    assert not world.is_gone()
+    await world.reconcile()
+    assert world.is_gone()
+    assert world.kafka.topics == {}
+    assert "TopicDeleted" in world.event_reasons
+
+
+async def test_deletion_never_takes_a_topic_with_another_id() -> None:
+    world = await settled(spec=DELETE)
+    await world.kafka.delete_topic("demo.store")
+    world.kafka.add_topic("demo.store")
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.is_gone()
+    assert "demo.store" in world.kafka.topics
+    assert "TopicKept" in world.event_reasons
+
+
+async def test_deletion_of_a_resource_whose_topic_is_gone_already_just_ends() -> None:
+    world = await settled(spec=DELETE)
+    await world.kafka.delete_topic("demo.store")
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.is_gone()
+
+
+async def test_deletion_of_a_resource_that_never_had_a_topic_asks_no_kafka() -> None:
+    world = World(interfere=failing("lease", KafkaUnavailable("down")))
+    world.create(spec=DELETE)
+    await world.reconcile()
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.is_gone()
+
+
+async def test_a_policy_taken_back_during_deletion_keeps_the_topic() -> None:
+    world = await settled(spec=DELETE)
+    world.kube.delete("demo", "store")
+    topic = world.body["spec"]["topic"]
+    world.kube.change_spec("demo", "store", topic={**topic, "reclaimPolicy": "Retain"})
+    await world.reconcile()
+    assert world.is_gone()
+    assert "demo.store" in world.kafka.topics
+
+
+async def test_a_dead_kafka_holds_a_deletion_up_for_two_minutes_and_no_longer() -> None:
+    world = await settled(spec=DELETE)
+    set_interference(world, failing("lease", KafkaUnavailable("no answer")))
+    world.kube.delete("demo", "store")
+    result = await world.reconcile()
+    assert result.after_seconds == 3
+    assert world.condition("Ready").reason == "Deleting"
+    assert "no answer" in world.condition("Ready").message
+    world.wait(119)
+    await world.reconcile()
+    assert not world.is_gone()
+    world.wait(2)
+    await world.reconcile()
+    assert world.is_gone()
+    assert "TopicKept" in world.event_reasons
+
+
+async def test_a_resource_held_by_somebody_else_s_finalizer_says_so() -> None:
+    world = await settled(metadata={"finalizers": ["other"]})
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.condition("Ready").message == "waiting for other finalizers"
+    assert world.body["metadata"]["finalizers"] == ["other"]
+
+
+async def test_a_child_of_somebody_else_is_not_taken_over() -> None:
+    world = World()
+    foreign = {
+        "kind": "Service",
+        "metadata": {"namespace": "demo", "name": "store", "uid": "x", "generation": 1, "resourceVersion": "1"},
+        "spec": {},
+    }
+    world.kube.children["Service", "demo", "store"] = foreign
+    world.create()
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "ChildConflict"
+    assert "Service store exists and belongs to somebody else" in world.condition("Ready").message
+    assert list(world.kube.children) == [("Service", "demo", "store")]
+    assert world.kube.children["Service", "demo", "store"] == foreign
+
+
+async def test_children_of_the_former_resource_of_that_name_are_waited_for() -> None:
+    world = await settled()
+    world.kube.resources.clear()  # deleted, and its children not collected yet
+    world.create(metadata={"uid": "the-next"})
+    result = await world.reconcile()
+    assert world.condition("Ready").reason == "ChildTerminating"
+    assert world.condition("Stalled").truth is Truth.FALSE
+    assert result.after_seconds == 3
+    world.kube.children.clear()
+    await world.reconcile()
+    assert world.deployment is not None
+    assert world.kafka.created == 1
+
+
+async def test_what_the_api_server_says_about_a_child_is_in_the_status() -> None:
+    world = World(interfere=failing("apply_child", KubeRefused("exceeded quota: small")))
+    world.create()
+    assert (await world.reconcile()).backs_off
+    stalled = world.condition("Stalled")
+    assert (stalled.reason, stalled.message) == ("ChildRefused", "exceeded quota: small")
+    assert world.status["topic"]["id"] == "id-1"
+
+
+async def test_an_api_server_that_stumbles_over_a_child_is_tried_again() -> None:
+    world = World(interfere=failing("apply_child", KubeUnavailable("try later")))
+    world.create()
+    assert (await world.reconcile()).backs_off
+    assert world.condition("Ready").reason == "KubeUnavailable"
+
+
+def add_pod(world: World, name: str, *, ip: str, is_ready: bool) -> None:
+    labels = {"app.kubernetes.io/component": "replica", "sharedlog.dev/cluster": "store"}
+    owner = {"kind": "ReplicaSet", "name": "store-7d9f"}
+    world.kube.pods.append(
+        {
+            "metadata": {"namespace": "demo", "name": name, "labels": labels, "ownerReferences": [owner]},
+            "status": {
+                "podIP": ip,
+                "conditions": [{"type": "Ready", "status": str(is_ready)}],
+                "containerStatuses": [{"state": {"running": {}}}],
+            },
+        }
+    )
+
+
+async def test_the_largest_lag_of_the_ready_replicas_is_shown() -> None:
+    world = await settled()
+    for index, (is_ready, lag) in enumerate([(True, 0.4), (True, 7.9), (False, 99.0)]):
+        add_pod(world, f"store-7d9f-{index}", ip=f"10.0.0.{index}", is_ready=is_ready)
+        world.replicas.statuses[f"10.0.0.{index}"] = ReplicaStatus(is_ready, "Serving", "", lag)
+    await world.reconcile()
+    assert world.status["lagSeconds"] == 7
+
+
+async def test_why_a_replica_is_not_ready_is_told_in_its_own_words() -> None:
+    world = await settled()
+    assert world.deployment is not None
+    world.deployment["status"]["availableReplicas"] = 2
+    add_pod(world, "store-7d9f-1", ip="10.0.0.1", is_ready=False)
+    add_pod(world, "store-7d9f-2", ip="10.0.0.2", is_ready=False)
+    world.replicas.statuses["10.0.0.1"] = ReplicaStatus(False, "LogUnavailable", "no broker answers", 0.0)
+    result = await world.reconcile()
+    message = world.condition("Ready").message
+    assert message.startswith("2 of 3 replicas serve; LogUnavailable: no broker answers; ")
+    assert "nobody is there" in message
+    assert result.after_seconds == 3
+
+
+async def test_a_ready_replica_that_does_not_tell_its_status_is_no_trouble() -> None:
+    world = await settled()
+    add_pod(world, "store-7d9f-1", ip="10.0.0.1", is_ready=True)
+    await world.reconcile()
+    assert world.condition("Ready").truth is Truth.TRUE
+    assert "lagSeconds" not in world.status
+
+
+async def test_a_spec_that_can_t_be_read_is_told_and_the_pin_is_kept() -> None:
+    world = await settled()
+    world.body["spec"]["writeMode"] = "OfALaterVersion"
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "SpecInvalid"
+    assert world.status["topic"]["id"] == "id-1"
+
+
+async def test_a_bug_is_shown_in_the_status_and_the_pin_is_kept() -> None:
+    world = await settled()
+    await world.reconciler.report_bug("demo", "store", ZeroDivisionError("division by zero"))
+    stalled = world.condition("Stalled")
+    assert stalled.reason == "InternalError"
+    assert "ZeroDivisionError: division by zero" in stalled.message
+    assert world.status["topic"]["id"] == "id-1"
+    assert world.status["readyReplicas"] == 3
+    await world.reconcile()
+    assert world.condition("Ready").truth is Truth.TRUE
+
+
+async def test_a_bug_over_a_resource_that_is_gone_is_shown_nowhere() -> None:
+    world = World()
+    await world.reconciler.report_bug("demo", "store", ZeroDivisionError())
+    assert world.take_writes() == []
+
+
+async def test_events_that_can_t_be_posted_fail_nothing() -> None:
+    world = World(interfere=failing("post_event", KubeRefused("the namespace is being terminated")))
+    world.create()
+    await world.reconcile()
+    assert world.deployment is not None
+    assert world.event_reasons == []
+
+
+@pytest.mark.parametrize("call", ["write_status", "write_finalizers"])
+async def test_a_resource_that_vanishes_during_a_pass_ends_it_quietly(call: str) -> None:
+    world = World()
+    world.create(spec=DELETE)
+
+    def vanish(moment: str) -> None:
+        if moment == f"before {call}":
+            world.kube.resources.clear()
+
+    set_interference(world, vanish)
+    await world.reconcile()
+    assert world.is_gone()
+    if call == "write_finalizers":
+        assert world.kafka.topics == {}

@@ -1,0 +1,159 @@
+"""The status that an outcome amounts to."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from sharedlogkv_operator.pods import DeploymentView
+from sharedlogkv_operator.reasons import STALLED, Reason
+from sharedlogkv_operator.spec import PinnedTopic
+from sharedlogkv_operator.status import (
+    Condition,
+    Outcome,
+    Replicas,
+    Truth,
+    Verdict,
+    build_progressing_status,
+    build_status,
+    judge,
+    parse_conditions,
+)
+from tests.support.operator_objects import Manifest, build_resource, build_resource_body
+
+BOUND = Verdict(Reason.TOPIC_BOUND, "bound")
+PINNED = PinnedTopic("demo.store", "topic-1")
+IDENTITY = build_resource().identity
+NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
+LATER = datetime(2026, 1, 2, 4, 0, 0, tzinfo=UTC)
+
+
+def replicas(
+    wanted: int = 3, *, troubles: tuple[str, ...] = (), lag: float | None = None, **deployment: object
+) -> Replicas:
+    counts = dict.fromkeys(("replicas", "updated", "ready", "available"), wanted)
+    fields: Manifest = {"is_observed": True, "failure": "", **counts, **deployment}
+    view = DeploymentView(**fields)
+    return Replicas(wanted=wanted, deployment=view, troubles=troubles, lag_seconds=lag)
+
+
+def conditions(outcome: Outcome) -> dict[str, Condition]:
+    return {condition.type: condition for condition in judge(outcome)}
+
+
+def ready(found: Replicas) -> Condition:
+    return conditions(Outcome(BOUND, PINNED, replicas=found))["Ready"]
+
+
+def test_all_is_well() -> None:
+    found = conditions(Outcome(BOUND, PINNED, replicas=replicas()))
+    assert found["Ready"] == Condition("Ready", Truth.TRUE, "Serving", "3 replicas serve")
+    assert found["TopicReady"].truth is Truth.TRUE
+    assert found["Reconciling"].truth is Truth.FALSE
+    assert found["Stalled"].truth is Truth.FALSE
+
+
+def test_too_few_replicas_are_told_with_what_keeps_them() -> None:
+    found = ready(replicas(available=1, ready=1, troubles=("ImagePullBackOff: no such image", "LogUnavailable: x")))
+    assert (found.truth, found.reason) == (Truth.FALSE, "ReplicasNotReady")
+    assert found.message == "1 of 3 replicas serve; ImagePullBackOff: no such image; LogUnavailable: x"
+
+
+def test_no_more_troubles_are_told_than_one_reads() -> None:
+    assert "trouble-3" not in ready(replicas(available=0, troubles=tuple(f"trouble-{i}" for i in range(9)))).message
+
+
+def test_a_deployment_that_can_t_make_pods_says_why() -> None:
+    assert "exceeded quota" in ready(replicas(available=0, updated=0, replicas=0, failure="exceeded quota")).message
+
+
+def test_a_rollout_is_told_from_a_start() -> None:
+    rolling = ready(replicas(replicas=4, updated=2, available=3))
+    assert (rolling.truth, rolling.reason) == (Truth.FALSE, "RollingOut")
+    assert rolling.message.startswith("2 of 3 replicas have the latest template")
+    assert ready(replicas(is_observed=False)).reason == "RollingOut"
+    assert ready(replicas(is_observed=False, replicas=0, updated=0, available=0)).reason == "ReplicasNotReady"
+
+
+def test_a_scale_up_is_not_ready_until_the_new_replicas_serve() -> None:
+    assert ready(replicas(wanted=5, replicas=3, updated=3, available=3)).reason == "ReplicasNotReady"
+
+
+def test_a_scale_down_is_ready_at_once_and_reconciling_until_the_rest_has_gone() -> None:
+    found = conditions(Outcome(BOUND, PINNED, replicas=replicas(wanted=1, replicas=3, updated=3, available=3)))
+    assert found["Ready"].truth is Truth.TRUE
+    assert (found["Reconciling"].truth, found["Reconciling"].reason) == (Truth.TRUE, "RollingOut")
+
+
+def test_kafka_out_of_reach_says_nothing_about_the_topic_but_the_store_is_not_ready() -> None:
+    verdict = Verdict(Reason.KAFKA_UNAVAILABLE, "no answer")
+    found = conditions(Outcome(verdict, PINNED, replicas=replicas()))
+    assert found["TopicReady"].truth is Truth.UNKNOWN
+    assert found["Ready"] == Condition("Ready", Truth.FALSE, "KafkaUnavailable", "no answer")
+    assert found["Reconciling"].truth is Truth.TRUE
+
+
+@pytest.mark.parametrize("reason", sorted(STALLED, key=str))
+def test_what_waiting_does_not_mend_is_stalled_and_not_reconciling(reason: Reason) -> None:
+    for outcome in (
+        Outcome(Verdict(reason, "m"), PINNED, replicas=replicas()),
+        Outcome(BOUND, PINNED, problem=Verdict(reason, "m")),
+    ):
+        found = conditions(outcome)
+        assert (found["Stalled"].truth, found["Stalled"].reason) == (Truth.TRUE, reason.value)
+        assert found["Reconciling"].truth is Truth.FALSE
+        assert (found["Ready"].truth, found["Ready"].message) == (Truth.FALSE, "m")
+
+
+def test_the_status_holds_counts_selector_topic_and_whole_seconds_of_lag() -> None:
+    status = build_status(build_resource_body(), IDENTITY, Outcome(BOUND, PINNED, replicas=replicas(lag=2.9)), now=NOW)
+    assert status["replicas"] == status["readyReplicas"] == 3
+    assert status["selector"] == "app.kubernetes.io/component=replica,sharedlog.dev/cluster=store"
+    assert status["topic"] == {"name": "demo.store", "id": "topic-1"}
+    assert status["lagSeconds"] == 2
+    assert status["observedGeneration"] == 1
+
+
+def test_a_condition_keeps_its_time_as_long_as_its_status_stands() -> None:
+    def times(status: Manifest) -> dict[str, str]:
+        return {item["type"]: item["lastTransitionTime"] for item in status["conditions"]}
+
+    first = build_status(build_resource_body(), IDENTITY, Outcome(BOUND, PINNED, replicas=replicas()), now=NOW)
+    body = build_resource_body(status=first)
+    again = build_status(body, IDENTITY, Outcome(BOUND, PINNED, replicas=replicas()), now=LATER)
+    assert again == first
+    worse = build_status(body, IDENTITY, Outcome(BOUND, PINNED, replicas=replicas(available=0)), now=LATER)
+    assert times(first)["Ready"] == "2026-01-02T03:04:05Z"
+    assert times(worse)["Ready"] == "2026-01-02T04:00:00Z"
+    assert times(worse)["TopicReady"] == "2026-01-02T03:04:05Z"
+
+
+def test_what_was_not_looked_at_keeps_its_counts_and_its_topic() -> None:
+    before = {"replicas": 3, "readyReplicas": 2, "lagSeconds": 1, "topic": {"name": "demo.store", "id": "topic-1"}}
+    outcome = Outcome(None, None, problem=Verdict(Reason.INTERNAL_ERROR, "m"))
+    status = build_status(build_resource_body(status=before), IDENTITY, outcome, now=NOW)
+    assert (status["replicas"], status["readyReplicas"]) == (3, 2)
+    assert status["topic"] == before["topic"]
+    assert "lagSeconds" not in status
+
+
+def test_a_new_resource_is_acknowledged_before_anything_is_known() -> None:
+    status = build_progressing_status(build_resource_body(), IDENTITY, now=NOW)
+    found = parse_conditions({"status": status})
+    assert status["observedGeneration"] == 1
+    assert {type_: condition.truth for type_, condition in found.items()} == {
+        "Ready": Truth.UNKNOWN,
+        "TopicReady": Truth.UNKNOWN,
+        "Reconciling": Truth.TRUE,
+        "Stalled": Truth.FALSE,
+    }
+
+
+def test_a_new_generation_leaves_ready_as_it_was_judged_so_that_no_waiter_is_told_too_early() -> None:
+    settled = build_status(build_resource_body(), IDENTITY, Outcome(BOUND, PINNED, replicas=replicas()), now=NOW)
+    changed = build_resource(metadata={"generation": 2}).identity
+    status: Manifest = build_progressing_status(build_resource_body(status=settled), changed, now=LATER)
+    by_type = {item["type"]: item for item in status["conditions"]}
+    assert status["observedGeneration"] == 2
+    assert by_type["Ready"]["observedGeneration"] == 1
+    assert (by_type["Reconciling"]["status"], by_type["Reconciling"]["observedGeneration"]) == ("True", 2)
+    assert status["topic"] == settled["topic"]
