@@ -52,7 +52,7 @@ def _build(_: Instance, __: argparse.Namespace) -> int:
         with build.progress(f"Debian packages: {' '.join(missing)}"):
             steps.install(missing)
     steps.require_go()
-    build.build(steps.plan(), running=lifecycle.instances())
+    build.build(steps.plan(), running=machine.instances())
     return 0
 
 

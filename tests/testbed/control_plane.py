@@ -5,7 +5,6 @@ import json
 from . import api, layout
 from .api import Json
 from .hosts import Hosts
-from .processes import wait_for
 from .state import Size
 
 NODE_GRACE_SECONDS = 16  # without a heartbeat for so long, a node is NotReady (Kubernetes' own default is 50)
@@ -59,7 +58,7 @@ def _api_server_options() -> list[str]:
 
 def await_api_server(hosts: Hosts) -> None:
     """Returns once the API server is ready."""
-    wait_for("kube-apiserver", lambda: api.answers(hosts.instance), timeout_seconds=60)
+    hosts.wait_for("kube-apiserver", lambda: api.answers(hosts.instance), timeout_seconds=60)
 
 
 def start_controllers(hosts: Hosts) -> None:

@@ -8,6 +8,7 @@ of a host in a fault, and lets `down` leave nothing behind. The client has no PI
 import contextlib
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from . import cgroup, layout
@@ -27,6 +28,7 @@ class Hosts:
     def __init__(self, instance: Instance, state: State) -> None:
         self.instance = instance
         self.state = state
+        self._started: set[str] = set()
 
     def start_host(self, name: str, *, address: str, setup: str = "", own_pids: bool = True) -> None:
         """Starts the init of a host in its network namespace, which must be there.
@@ -90,6 +92,7 @@ class Hosts:
         pid = self._await_program(entrance, Path(process.command[0]).name, name, forked=forked)
         process.pid = ProcessId.of(pid)
         process.entrance = entrance.pid if forked else None
+        self._started.add(name)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Signals a program; after SIGKILL and SIGTERM, waits until it has ended.
@@ -106,6 +109,24 @@ class Hosts:
             send(process.entrance, signal.SIGCONT)
         if number in (signal.SIGKILL, signal.SIGTERM):
             wait_for(f"{name} to end", lambda: not process.pid.alive(), timeout_seconds=_STOP_SECONDS)
+
+    def wait_for(
+        self, what: str, condition: Callable[[], bool], *, timeout_seconds: float, every_seconds: float = 0.05
+    ) -> None:
+        """Returns as soon as the condition holds; gives up at once when a program that was started here has ended.
+
+        Raises:
+            TestbedError: It does not hold; the message shows the end of the log of what has ended.
+        """
+
+        def holds() -> bool:
+            for name in self._started:
+                if not self.state.processes[name].pid.alive():
+                    said = self.log_of_present_run(name).decode(errors="replace").strip()[-1000:]
+                    raise TestbedError(f"{name} has ended, while waiting for {what}:\n{said}")
+            return condition()
+
+        wait_for(what, holds, timeout_seconds=timeout_seconds, every_seconds=every_seconds)
 
     def log_of_present_run(self, name: str) -> bytes:
         """What a program has logged since it was last started."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from . import layout, network
 from .hosts import Hosts
 from .layout import Instance
-from .processes import run, wait_for
+from .processes import run
 
 _LOG_SETTINGS = layout.HERE / "java/log4j2.properties"
 MACHINE_OPTIONS = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xlog:disable", "-Xlog:all=error:stderr")
@@ -111,7 +111,7 @@ def await_started(hosts: Hosts, number: int) -> None:
     """Returns once a broker that was started accepts connections."""
     name = layout.broker_name(number)
     started = lambda: STARTED in hosts.log_of_present_run(name) and _accepts(hosts.instance, number)  # noqa: E731
-    wait_for(f"{name} to accept connections", started, timeout_seconds=90)
+    hosts.wait_for(f"{name} to accept connections", started, timeout_seconds=90)
 
 
 def _accepts(instance: Instance, number: int) -> bool:

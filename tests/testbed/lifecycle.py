@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
 
-from . import api, build, cgroup, control_plane, images, kafka, layout, network, node, processes, state, steps
+from . import api, build, cgroup, control_plane, images, kafka, layout, machine, network, node, processes, state, steps
 from .errors import TestbedError
 from .fault import FAULTS
 from .hosts import Hosts
@@ -57,14 +57,14 @@ def _start(instance: Instance, size: Size) -> None:
     control_plane.await_api_server(hosts)
     tell("kube-apiserver ready")
     _start_cluster(hosts)
-    wait_for("nodes", lambda: len(api.ready_nodes(instance)) == size.nodes, timeout_seconds=90, every_seconds=0.1)
+    hosts.wait_for("nodes", lambda: len(api.ready_nodes(instance)) == size.nodes, timeout_seconds=90, every_seconds=0.1)
     tell(f"nodes ready: {len(nodes)}")
     for number in brokers:
         kafka.await_started(hosts, number)
     tell(f"brokers ready: {len(brokers)}")
     name = layout.KAFKA_SERVICE if brokers else f"kubernetes.default.svc.{layout.DOMAIN}"
     addresses = len(brokers) or 1
-    wait_for("the cluster's DNS", lambda: api.count_addresses(instance, name) == addresses, timeout_seconds=60)
+    hosts.wait_for("the cluster's DNS", lambda: api.count_addresses(instance, name) == addresses, timeout_seconds=60)
     hosts.state.complete = True
     state.save(instance, hosts.state)
     tell(f"testbed {instance.name!r} is up")
@@ -73,6 +73,7 @@ def _start(instance: Instance, size: Size) -> None:
 def _start_hosts(hosts: Hosts) -> None:
     """Makes the network and the hosts, and starts what needs no API server."""
     instance, size = hosts.instance, hosts.state.size
+    machine.reserve(instance)
     nodes, brokers = range(1, size.nodes + 1), range(1, size.brokers + 1)
     network.close_way_out(instance)
     network.create_switch(instance)
@@ -202,11 +203,6 @@ def down(instance: Instance) -> None:
     print(f"testbed {instance.name!r} is down after {time.monotonic() - begin:.1f} s")
 
 
-def instances() -> list[str]:
-    """The names of the instances of which something runs."""
-    return cgroup.children(layout.CGROUP_ROOT)
-
-
 def _changing(instance: Instance) -> AbstractContextManager[None]:
     return processes.lock(instance.lock, f"another command changes testbed {instance.name!r}")
 
@@ -220,7 +216,7 @@ def _is_whole(instance: Instance) -> bool:
 
 
 def _has_leftovers(instance: Instance) -> bool:
-    return instance.run.exists() or bool(network.namespaces(instance)) or instance.name in instances()
+    return instance.run.exists() or bool(network.namespaces(instance)) or instance.name in machine.instances()
 
 
 def _clear(instance: Instance) -> None:
@@ -240,8 +236,7 @@ def _clear(instance: Instance) -> None:
     wait_for("processes to end", gone, timeout_seconds=30)
     network.remove(instance)
     wait_for("cgroups to go", lambda: cgroup.remove(instance.cgroup), timeout_seconds=30)
-    if not instances():
-        cgroup.remove(layout.CGROUP_ROOT)
+    machine.release()
     if instance.run.exists():
         shutil.rmtree(instance.run)
     if layout.RUNS.exists() and not any(layout.RUNS.iterdir()):

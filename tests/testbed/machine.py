@@ -1,10 +1,19 @@
-"""Whether this machine can carry a testbed; said at once, and with what to do instead."""
+"""The machine as a whole: whether it can carry a testbed, and what the instances on it share.
+
+They share one limit. The kernel lets a user have 128 inotify instances, and a testbed of three nodes takes 40: where
+three stand side by side, kubelets and proxies would end with "too many open files". The first instance raises the limit,
+the last one puts it back.
+"""
 
 import os
 import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
 
-from . import cgroup, network
+from . import cgroup, layout, network
 from .errors import TestbedError
+from .layout import Instance
+from .processes import lock
 
 _INSTEAD = (
     "Use a cluster and a Kafka of your own instead: set KUBECONFIG to the cluster's kubeconfig and SLKV_KAFKA to\n"
@@ -12,6 +21,10 @@ _INSTEAD = (
 )
 # Source: capabilities(7), numbers from <linux/capability.h>.
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
+
+_INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+_INOTIFY_WANTED = 4096
+_INOTIFY_BEFORE = Path("/run/sharedlogkv-testbed.inotify")  # like the limit itself, it does not outlive a boot
 
 
 def require() -> None:
@@ -38,12 +51,42 @@ def require_outside() -> None:
         raise TestbedError("this is inside `testbed sh`: start and stop testbeds from outside")
 
 
+def instances() -> list[str]:
+    """The names of the instances of which something is there."""
+    return cgroup.children(layout.CGROUP_ROOT)
+
+
+def reserve(instance: Instance) -> None:
+    """Takes an instance into account, before anything of it starts."""
+    with _sharing():
+        cgroup.create(instance.cgroup)
+        before = int(_INOTIFY_LIMIT.read_text())
+        if before < _INOTIFY_WANTED:
+            _INOTIFY_BEFORE.write_text(str(before))
+            _INOTIFY_LIMIT.write_text(str(_INOTIFY_WANTED))
+
+
+def release() -> None:
+    """Puts everything back when no instance is left."""
+    with _sharing():
+        if instances():
+            return
+        cgroup.remove(layout.CGROUP_ROOT)
+        if _INOTIFY_BEFORE.exists():
+            _INOTIFY_LIMIT.write_text(_INOTIFY_BEFORE.read_text())
+            _INOTIFY_BEFORE.unlink()
+
+
+def _sharing() -> AbstractContextManager[None]:
+    return lock(layout.CACHE / "locks/.machine", "another command changes what the testbeds share")
+
+
 def _problems() -> list[str]:
     if os.geteuid() != 0:
         return [f"it takes root (this is user {os.geteuid()}): namespaces, cgroups, mounts"]
     problems = []
-    effective = next(line for line in open("/proc/self/status") if line.startswith("CapEff:"))  # noqa: SIM115, PTH123
-    held = int(effective.split()[1], 16)
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
     lacking = [name for name, number in _CAPABILITIES.items() if not held >> number & 1]
     if lacking:
         problems.append(f"this root lacks {', '.join(lacking)}: a container must be a privileged one")
