@@ -18,7 +18,7 @@ from confluent_kafka.admin import (
 )
 
 from sharedlogkv_replica.core.records import Entry, Position
-from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
+from sharedlogkv_replica.log.kafka import KafkaLog, parse_location, spell_topic_id
 from tests.support.eventually import eventually
 
 COMPACTED: Final = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
@@ -59,7 +59,7 @@ class KafkaCluster:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 return None
             raise
-        return str(described.topic_id)
+        return spell_topic_id(described.topic_id)
 
     def configure_topic(self, topic: str, config: Mapping[str, str]) -> None:
         """Sets some of the topic's properties."""

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sharedlogkv_replica.core.records import BARRIER, START, Batch, Entry, LogRecord, Offset, Position
+from sharedlogkv_replica.core.token import Token, parse_token
 from sharedlogkv_replica.errors import LogRefused, LogReplaced, LogTruncated, LogUnavailable, RecordTooLarge
 from sharedlogkv_replica.log.base import SharedLog, batch_bound_bytes
 
@@ -117,6 +118,8 @@ class LogContract:
         description = await log.open()
         assert description.identity.partition == 0
         assert description.identity.log_id == await log.identify()
+        token = Token(description.identity, Offset(0))
+        assert parse_token(str(token)) == token
         assert description.tombstone_seconds > 0
         assert description.batch_limit_bytes > 1000
 

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType, TopicDescription
 
 from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
@@ -37,6 +37,7 @@ BROKER_TIMEOUT_MS: Final = 2_500
 
 _LOCATION: Final = re.compile(r"kafka://(?P<brokers>[^/]+)/(?P<topic>[A-Za-z0-9._-]{1,249})", re.ASCII)
 _BROKER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:,\s]+):(?P<port>[0-9]{1,5})", re.ASCII)
+_URL_ALPHABET: Final = str.maketrans("+/", "-_")
 
 T = TypeVar("T")
 
@@ -81,12 +82,17 @@ def _parse_address(url: str, text: str) -> Address:
     return Address(match["host"].strip("[]"), int(match["port"]))
 
 
+def spell_topic_id(topic_id: Uuid | str) -> str:
+    """The topic id as Kafka's own tools spell it (base64 for URLs); librdkafka uses `+` and `/`, unfit for a token."""
+    return str(topic_id).translate(_URL_ALPHABET)
+
+
 class KafkaLog:
     """One replica's handle on a topic; made and used within one event loop.
 
     Args:
         location: where it is.
-        expected_id: the only topic id that `open` accepts; None accepts any.
+        expected_id: the only topic id that `open` accepts, in either spelling of base64; None accepts any.
         query_timeout_seconds: how long `open`, `end` and `identify` wait for an answer.
         client_properties: further properties of librdkafka's clients.
         connection_options: further arguments of aiokafka's connections, for the writer.
@@ -104,7 +110,7 @@ class KafkaLog:
         self.counters = LogCounters()
         self._location = location
         self._topic = location.topic
-        self._expected_id = expected_id
+        self._expected_id = None if expected_id is None else spell_topic_id(expected_id)
         self._query_timeout_seconds = query_timeout_seconds
         self._properties = {**(client_properties or {}), "bootstrap.servers": location.bootstrap_servers}
         self._admin_client: AdminClient | None = None  # kept: without a reference, its futures end in _DESTROY
@@ -144,15 +150,16 @@ class KafkaLog:
         self._batch_limit_bytes = int(config["max.message.bytes"])
         self._writer.forget_offsets()
         return LogDescription(
-            LogIdentity(str(topic.topic_id), PARTITION),
+            LogIdentity(spell_topic_id(topic.topic_id), PARTITION),
             self._batch_limit_bytes,
             int(config["delete.retention.ms"]) / 1000,
         )
 
     def _check(self, topic: TopicDescription) -> None:
-        if self._expected_id not in (None, str(topic.topic_id)):
+        topic_id = spell_topic_id(topic.topic_id)
+        if self._expected_id not in (None, topic_id):
             raise LogReplaced(
-                f"the topic {self._topic} has the id {topic.topic_id}, and not {self._expected_id} as configured: "
+                f"the topic {self._topic} has the id {topic_id}, and not {self._expected_id} as configured: "
                 "it was deleted and created anew"
             )
         if len(topic.partitions) != 1:
@@ -197,7 +204,7 @@ class KafkaLog:
         with self.counters.count_query():
             async with self._deadline():
                 topic = await self._describe()
-        return None if topic is None else str(topic.topic_id)
+        return None if topic is None else spell_topic_id(topic.topic_id)
 
     async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
         """See `SharedLog.append`."""

@@ -87,6 +87,10 @@ MOVED: Final = frozenset(
 )
 """Answers after which one must ask anew who leads the partition."""
 
+FENCED: Final = frozenset({KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.DUPLICATE_SEQUENCE_NUMBER})
+"""Answers to a fence (sequence 0 of the highest epoch) that say that this epoch is in the partition already: from any
+lower epoch, sequence 0 would have been taken."""
+
 TRUNCATED: Final = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
 )

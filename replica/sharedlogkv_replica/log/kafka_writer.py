@@ -43,7 +43,7 @@ from sharedlogkv_replica.errors import (
     ReplicaError,
 )
 from sharedlogkv_replica.log.counters import LogCounters
-from sharedlogkv_replica.log.kafka_errors import MOVED, Verdict, name_of, verdict_of
+from sharedlogkv_replica.log.kafka_errors import FENCED, MOVED, Verdict, name_of, verdict_of
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
 from sharedlogkv_replica.log.kafka_wire import Connection, Producer, build_batch
 
@@ -184,7 +184,7 @@ class BatchWriter:
         fence = Producer(old.producer_id, FENCE_EPOCH)
         batch = build_batch([BARRIER], producer=fence, sequence=0, now_ms=_now_ms())
         code, _ = await self._settle(batch, _Fate())
-        if code != 0:
+        if code != 0 and code not in FENCED:
             raise LogUnavailable(f"an abandoned batch can't be fenced: {name_of(code)}")
 
     def _retire(self) -> None:

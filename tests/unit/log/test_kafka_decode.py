@@ -1,0 +1,104 @@
+"""From the client's messages to records and a position: every kind of message moves reading on, or ends it."""
+
+import pytest
+from confluent_kafka import KafkaError, Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sharedlogkv_replica.core.records import Position
+from sharedlogkv_replica.errors import LogRefused, LogTruncated, ReplicaError
+from sharedlogkv_replica.log.kafka_reader import decode
+
+
+def record(offset: int, key: bytes | None = b"k", value: bytes | None = b"v", timestamp_ms: int = 1000) -> Message:
+    return Message(topic="t", partition=0, offset=offset, key=key, value=value, timestamp=(2, timestamp_ms + offset))
+
+
+def event(code: int, offset: int = 0) -> Message:
+    return Message(topic="t", partition=0, offset=offset, value=b"text", error=KafkaError(code, "text"))
+
+
+def test_records_become_tuples_and_the_position_is_behind_the_last() -> None:
+    decoded = decode([record(5), record(9, b"", None), record(12, None, b"")], Position(3))
+    assert decoded.batch.records == [(5, b"k", b"v"), (9, b"", None), (12, None, b"")]
+    assert decoded.batch.position == 13
+    assert decoded.batch.timestamp_ms == 1012
+
+
+def test_the_end_of_the_partition_moves_the_position_over_what_readers_never_see() -> None:
+    decoded = decode([record(5), event(KafkaError._PARTITION_EOF, 8)], Position(5))
+    assert (decoded.batch.position, decoded.batch.timestamp_ms) == (8, 1005)
+    decoded = decode([event(KafkaError._PARTITION_EOF, 8)], Position(8))
+    assert (decoded.batch.position, decoded.batch.records, decoded.batch.timestamp_ms) == (8, [], 0)
+
+
+def test_records_behind_an_end_that_was_passed_are_read() -> None:
+    decoded = decode([event(KafkaError._PARTITION_EOF, 5), record(5), record(6)], Position(5))
+    assert [offset for offset, _, _ in decoded.batch.records] == [5, 6]
+    assert decoded.batch.position == 7
+
+
+def test_an_undecodable_record_is_named_and_stepped_over() -> None:
+    decoded = decode([record(5), event(KafkaError._BAD_MSG, 6)], Position(5))
+    assert decoded.batch.position == 7
+    assert decoded.undecodable == ["6: text"]
+    assert decoded.failure is None
+
+
+def test_an_undecodable_batch_that_is_reported_at_its_start_again_and_again_is_left_behind_step_by_step() -> None:
+    position = Position(6)
+    for _ in range(4):
+        position = decode([event(KafkaError._BAD_COMPRESSION, 6)], position).batch.position
+    assert position == 10
+
+
+def test_records_behind_an_undecodable_one_are_not_skipped() -> None:
+    decoded = decode([event(KafkaError._BAD_MSG, 5), record(6), record(7)], Position(5))
+    assert decoded.batch.position == 8
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [
+        (KafkaError._AUTO_OFFSET_RESET, LogTruncated),
+        (KafkaError.OFFSET_OUT_OF_RANGE, LogTruncated),
+        (KafkaError._LOG_TRUNCATION, LogTruncated),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, LogRefused),
+        (KafkaError._UNKNOWN_TOPIC, LogRefused),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, LogRefused),
+    ],
+)
+def test_what_ends_reading_ends_it_behind_the_records_before_it(code: int, failure: type[ReplicaError]) -> None:
+    decoded = decode([record(5), event(code, 6)], Position(5))
+    assert isinstance(decoded.failure, failure)
+    assert [offset for offset, _, _ in decoded.batch.records] == [5]
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.GROUP_AUTHORIZATION_FAILED, 12345]
+)
+def test_what_the_client_gets_over_by_itself_is_only_noted(code: int) -> None:
+    decoded = decode([event(code)], Position(5))
+    assert (decoded.failure, decoded.errors, decoded.batch.position) == (None, ["text"], 5)
+
+
+MESSAGES = st.lists(
+    st.sampled_from(
+        [None, KafkaError._PARTITION_EOF, KafkaError._BAD_MSG, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN]
+    ).flatmap(lambda code: st.tuples(st.just(code), st.integers(min_value=0, max_value=3))),
+    min_size=1,
+)
+
+
+@given(MESSAGES)
+def test_the_position_never_falls_and_passes_every_record(steps: list[tuple[int | None, int]]) -> None:
+    offset = 10
+    messages = []
+    for code, gap in steps:
+        offset += gap
+        messages.append(record(offset) if code is None else event(code, offset))
+        offset += code is None
+    decoded = decode(messages, Position(10))
+    assert decoded.batch.position >= 10
+    assert all(read < decoded.batch.position for read, _, _ in decoded.batch.records)
+    assert len(decoded.batch.records) == sum(code is None for code, _ in steps)
