@@ -35,6 +35,9 @@ GRACE_SECONDS: Final = 1.0
 
 POLL_SECONDS: Final = 0.05
 
+URL_ALPHABET: Final = str.maketrans("+/", "-_")
+"""librdkafka spells ids in another base64 than Kafka's own tools, which people compare with."""
+
 REFUSED_LOCALLY: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._INVALID_ARG})
 """Errors of the client itself (their codes are negative) that no waiting mends."""
 
@@ -111,7 +114,7 @@ class ConfluentAdmin:
         except _TopicUnknown:
             return None
         return ObservedTopic(
-            id=str(description.topic_id),
+            id=str(description.topic_id).translate(URL_ALPHABET),
             partitions=len(description.partitions),
             replication_factor=min((len(partition.replicas) for partition in description.partitions), default=0),
             config={key: entry.value for key, entry in entries.items() if entry.value is not None},

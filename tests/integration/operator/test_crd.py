@@ -1,0 +1,304 @@
+"""The CRD on the real API server: what each rule accepts, and what it refuses with which words."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import Cluster
+from tests.support.environment import Environment
+from tests.support.kubernetes import MERGE, RESOURCES, KubeApi, build_store, connect
+
+pytestmark = pytest.mark.asyncio
+
+Manifest = dict[str, Any]
+
+LONG_NAME = "a" * 52
+POD_AFFINITY_TERM = {
+    "topologyKey": "zone",
+    "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]},
+    "namespaceSelector": {"matchLabels": {"c": "d"}},
+    "namespaces": ["e"],
+    "matchLabelKeys": ["pod-template-hash"],
+}
+NODE_TERM = {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}
+FULL_TEMPLATE = {
+    "labels": {"team": "a", "example.com/tier": "b"},
+    "annotations": {"note": "any text: at all"},
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [
+        {"operator": "Exists"},
+        {"key": "k", "value": "v", "effect": "NoExecute", "tolerationSeconds": 30},
+        {"key": "k", "operator": "Exists", "effect": "NoSchedule"},
+    ],
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [NODE_TERM]},
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": NODE_TERM}],
+        },
+        "podAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": POD_AFFINITY_TERM}]
+        },
+        "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [POD_AFFINITY_TERM]},
+    },
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2},
+        {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "nodeTaintsPolicy": "Honor"},
+    ],
+    "priorityClassName": "high",
+    "imagePullSecrets": [{"name": "registry"}],
+}
+
+
+async def try_create(environment: Environment, manifest: Manifest) -> tuple[int, Manifest]:
+    """What the API server would say to it, without keeping it; unknown fields are refused, as kubectl has it."""
+    async with connect(environment.kubeconfig) as api:
+        path = RESOURCES.format(namespace="default")
+        return await api.request("POST", path, body=manifest, dryRun="All", fieldValidation="Strict")
+
+
+def with_topic(**fields: object) -> Manifest:
+    return {"topic": {"replicationFactor": 1, "minInSyncReplicas": 1, **fields}}
+
+
+def with_servers(servers: str) -> Manifest:
+    return {"kafka": {"bootstrapServers": servers}}
+
+
+def with_template(**fields: object) -> Manifest:
+    return {"podTemplate": fields}
+
+
+ACCEPTED: dict[str, Manifest] = {
+    "one broker": with_servers("kafka:9092"),
+    "three brokers": with_servers("kafka-0.kafka.svc:9092,kafka-1.kafka.svc:9092,10.0.0.1:9093"),
+    "a topic name": with_topic(name="My_topic.v1-2"),
+    "a topic name of 249 characters": with_topic(name="t" * 249),
+    "a single copy": with_topic(replicationFactor=1, minInSyncReplicas=1),
+    "as many in sync as there are copies": with_topic(replicationFactor=3, minInSyncReplicas=3),
+    "topic settings": with_topic(config={"segment.ms": "60000", "compression.type": "zstd"}),
+    "the topic deleted with the store": with_topic(reclaimPolicy="Delete"),
+    "read only": {"writeMode": "ReadOnly"},
+    "one replica": {"replicas": 1},
+    "a hundred replicas": {"replicas": 100},
+    "an image": {"image": "registry.example.com/team/sharedlogkv@sha256:0123456789abcdef"},
+    "requests within limits": {"resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "1024Mi"}}},
+    "only limits": {"resources": {"limits": {"cpu": "0.5"}}},
+    "everything about pods": {"podTemplate": FULL_TEMPLATE},
+    "no topology constraints": with_template(topologySpreadConstraints=[]),
+}
+
+
+@pytest.mark.parametrize("spec", ACCEPTED.values(), ids=ACCEPTED.keys())
+async def test_a_good_spec_is_accepted(cluster: Cluster, environment: Environment, spec: Manifest) -> None:
+    status, answer = await try_create(environment, build_store("default", **spec))
+    assert status == 201, answer["message"]
+    for field, value in spec.items():
+        assert answer["spec"][field].items() >= value.items() if isinstance(value, dict) else True
+
+
+REFUSED: dict[str, tuple[Manifest, str]] = {
+    "no kafka": ({"kafka": None}, "spec.kafka"),
+    "no brokers": ({"kafka": {}}, "spec.kafka.bootstrapServers: Required value"),
+    "a broker without a port": (with_servers("kafka"), "should match"),
+    "a URL for a broker": (with_servers("kafka://kafka:9092"), "should match"),
+    "a blank between brokers": (with_servers("a:1, b:1"), "should match"),
+    "a comma at the end": (with_servers("a:1,"), "should match"),
+    "too many brokers": (with_servers(",".join(["broker.example.com:9092"] * 50)), "Too long"),
+    "a topic name that Kafka refuses": (with_topic(name="a/b"), "spec.topic.name"),
+    "a topic named dot": (with_topic(name="."), 'topic.name may not be "." or ".."'),
+    "a topic named two dots": (with_topic(name=".."), 'topic.name may not be "." or ".."'),
+    "a topic name of 250 characters": (with_topic(name="t" * 250), "spec.topic.name: Too long"),
+    "an empty topic name": (with_topic(name=""), "spec.topic.name"),
+    "no copies": (with_topic(replicationFactor=0), "spec.topic.replicationFactor"),
+    "more in sync than copies": (
+        with_topic(replicationFactor=2, minInSyncReplicas=3),
+        "topic.minInSyncReplicas may not exceed topic.replicationFactor",
+    ),
+    "one copy, but two in sync by default": (
+        {"topic": {"replicationFactor": 1}},
+        "topic.minInSyncReplicas may not exceed topic.replicationFactor",
+    ),
+    "cleanup.policy": (with_topic(config={"cleanup.policy": "delete"}), 'cleanup.policy, which is always "compact"'),
+    "min.insync.replicas": (with_topic(config={"min.insync.replicas": "1"}), "use topic.minInSyncReplicas"),
+    "message.timestamp.type": (
+        with_topic(config={"message.timestamp.type": "CreateTime"}),
+        'message.timestamp.type, which is always "LogAppendTime"',
+    ),
+    "unclean.leader.election.enable": (
+        with_topic(config={"unclean.leader.election.enable": "true"}),
+        "an unclean election loses acknowledged writes",
+    ),
+    "a setting with a blank": (with_topic(config={"segment ms": "1"}), "no name of a Kafka topic configuration"),
+    "a setting that is a number": (with_topic(config={"segment.ms": 1}), "must be of type string"),
+    "too many settings": (with_topic(config={f"k{i}": "v" for i in range(65)}), "must have at most 64 items"),
+    "another reclaim policy": (with_topic(reclaimPolicy="Recycle"), "spec.topic.reclaimPolicy: Unsupported value"),
+    "read only, and yet the topic is ours": (
+        {"writeMode": "ReadOnly", **with_topic(reclaimPolicy="Delete")},
+        "reclaimPolicy Delete excludes writeMode ReadOnly",
+    ),
+    "another write mode": ({"writeMode": "Leader"}, "spec.writeMode: Unsupported value"),
+    "no replica": ({"replicas": 0}, "spec.replicas"),
+    "too many replicas": ({"replicas": 101}, "spec.replicas"),
+    "an image with a blank": ({"image": "a b"}, "spec.image"),
+    "an empty image": ({"image": ""}, "spec.image"),
+    "a quantity that is none": ({"resources": {"requests": {"cpu": "much"}}}, "spec.resources.requests.cpu"),
+    "requests beyond limits": (
+        {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}},
+        "resources.requests may not exceed resources.limits",
+    ),
+    "a label of ours": (
+        with_template(labels={"app.kubernetes.io/instance": "x"}),
+        "by which the operator finds its pods",
+    ),
+    "a label under our prefix": (
+        with_template(labels={"sharedlog.dev/cluster": "x"}),
+        "by which the operator finds its pods",
+    ),
+    "a label key that is none": (with_template(labels={"a b": "x"}), "a key must be a name"),
+    "a label value that is none": (with_template(labels={"a": "x y"}), "spec.podTemplate.labels"),
+    "an annotation key that is none": (with_template(annotations={"-a": "x"}), "a key must be a name"),
+    "a node selector key that is none": (with_template(nodeSelector={"/a": "x"}), "a key must be a name"),
+    "a toleration of anything": (with_template(tolerations=[{"value": "x"}]), "without a key needs operator Exists"),
+    "a toleration of existence with a value": (
+        with_template(tolerations=[{"key": "a", "operator": "Exists", "value": "x"}]),
+        "with operator Exists takes no value",
+    ),
+    "a toleration for a while of the wrong effect": (
+        with_template(tolerations=[{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 1}]),
+        "tolerationSeconds needs effect NoExecute",
+    ),
+    "a toleration by another operator": (with_template(tolerations=[{"key": "a", "operator": "Lt"}]), "operator"),
+    "an affinity without a topology key": (
+        with_template(affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{}]}}),
+        "topologyKey: Required value",
+    ),
+    "an affinity of weight zero": (
+        with_template(
+            affinity={
+                "nodeAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 0, "preference": NODE_TERM}]
+                }
+            }
+        ),
+        "weight",
+    ),
+    "a constraint without a topology key": (
+        with_template(topologySpreadConstraints=[{"maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}]),
+        "topologyKey: Required value",
+    ),
+    "a constraint of no skew": (
+        with_template(
+            topologySpreadConstraints=[{"maxSkew": 0, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}]
+        ),
+        "maxSkew",
+    ),
+    "a pull secret without a name": (with_template(imagePullSecrets=[{}]), "name: Required value"),
+    "a field of the pod that is not offered": (with_template(hostNetwork=True), "hostNetwork"),
+    "a field that does not exist": ({"replica": 3}, "unknown field"),
+}
+
+
+@pytest.mark.parametrize(("spec", "words"), REFUSED.values(), ids=REFUSED.keys())
+async def test_a_bad_spec_is_refused_with_the_reason(
+    cluster: Cluster, environment: Environment, spec: Manifest, words: str
+) -> None:
+    status, answer = await try_create(environment, build_store("default", **spec))
+    assert status in (400, 422), "it was accepted"
+    assert words in answer["message"]
+
+
+@pytest.mark.parametrize("name", ["a", LONG_NAME, "a-1"])
+async def test_a_name_that_a_service_can_bear_is_accepted(
+    cluster: Cluster, environment: Environment, name: str
+) -> None:
+    status, answer = await try_create(environment, build_store("default", name))
+    assert status == 201, answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (LONG_NAME + "a", "at most 52 characters"),
+        ("1a", "must begin with a letter"),
+        ("a.b", "must begin with a letter"),
+    ],
+)
+async def test_a_name_that_no_service_can_bear_is_refused(
+    cluster: Cluster, environment: Environment, name: str, words: str
+) -> None:
+    status, answer = await try_create(environment, build_store("default", name))
+    assert status == 422
+    assert words in answer["message"]
+
+
+async def test_defaults_are_filled_in(cluster: Cluster, environment: Environment) -> None:
+    manifest = build_store("default")
+    del manifest["spec"]["topic"]
+    _, answer = await try_create(environment, manifest)
+    assert answer["spec"] == {
+        "kafka": {"bootstrapServers": "kafka:9092"},
+        "topic": {"replicationFactor": 3, "minInSyncReplicas": 2, "reclaimPolicy": "Retain"},
+        "writeMode": "Leaderless",
+        "replicas": 3,
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+    }
+
+
+async def change(api: KubeApi, namespace: str, spec: Manifest) -> tuple[int, Manifest]:
+    path = f"{RESOURCES.format(namespace=namespace)}/store"
+    return await api.request("PATCH", path, body={"spec": spec}, content_type=MERGE)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("one", "two"), ("one", None), (None, "one")], ids=["changed", "removed", "added"]
+)
+async def test_the_topic_s_name_can_t_be_changed(
+    environment: Environment, namespace: str, before: str | None, after: str | None
+) -> None:
+    async with connect(environment.kubeconfig) as api:
+        name = {} if before is None else {"name": before}
+        await api.create("SharedLogKV", build_store(namespace, **with_topic(**name)))
+        status, answer = await change(api, namespace, {"topic": {"name": after}})
+        assert status == 422
+        assert "topic.name is immutable" in answer["message"]
+
+
+async def test_everything_else_can_be_changed(environment: Environment, namespace: str) -> None:
+    async with connect(environment.kubeconfig) as api:
+        await api.create("SharedLogKV", build_store(namespace, **with_topic(name="fixed")))
+        changes: list[Manifest] = [
+            {"topic": {"name": "fixed", "config": {"segment.ms": "60000"}, "reclaimPolicy": "Delete"}},
+            {"topic": {"replicationFactor": 3, "minInSyncReplicas": 2}},
+            {"kafka": {"bootstrapServers": "other:9092"}},
+            {"topic": {"reclaimPolicy": "Retain"}, "writeMode": "ReadOnly"},
+            {"replicas": 5, "image": "x", "resources": {"limits": {"cpu": 1}}, "podTemplate": FULL_TEMPLATE},
+        ]
+        for spec in changes:
+            status, answer = await change(api, namespace, spec)
+            assert status == 200, answer["message"]
+
+
+async def test_status_and_scale_are_parts_of_their_own(environment: Environment, namespace: str) -> None:
+    async with connect(environment.kubeconfig) as api:
+        created = await api.create("SharedLogKV", {**build_store(namespace), "status": {"replicas": 7}})
+        assert "status" not in created
+        status = {"replicas": 2, "selector": "a=b", "lagSeconds": 0}
+        await api.patch("SharedLogKV", namespace, "store", {"status": status}, part="/status")
+        scale = await api.patch("SharedLogKV", namespace, "store", {"spec": {"replicas": 4}}, part="/scale")
+        assert scale["status"] == {"replicas": 2, "selector": "a=b"}
+        body = await api.get("SharedLogKV", namespace, "store")
+        assert body is not None
+        assert (body["spec"]["replicas"], body["metadata"]["generation"]) == (4, 2)
+
+
+async def test_kubectl_shows_what_one_wants_to_know(cluster: Cluster, environment: Environment, namespace: str) -> None:
+    async with connect(environment.kubeconfig) as api:
+        await api.create("SharedLogKV", build_store(namespace))
+        moment = "2026-01-01T00:00:00Z"
+        ready = {"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": moment}
+        status = {"readyReplicas": 3, "lagSeconds": 0, "topic": {"name": "t", "id": "i"}, "conditions": [ready]}
+        await api.patch("SharedLogKV", namespace, "store", {"status": status}, part="/status")
+    header, row = cluster.kubectl("get", "slkv", "--output", "wide", namespace=namespace).splitlines()
+    assert header.split() == ["NAME", "READY", "MODE", "REPLICAS", "TOPIC", "LAG", "AGE", "DESIRED", "REASON"]
+    assert row.split()[:6] == ["store", "True", "Leaderless", "3", "t", "0"]
+    assert "store" in cluster.kubectl("get", "sharedlog", namespace=namespace)
