@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
+from sharedlogkv_replica.log.kafka import spell_topic_id
 from tests.support.cluster import condition_of
 from tests.support.load import FRESH, Load
 from tests.support.store import Store
@@ -23,7 +24,7 @@ def test_a_resource_becomes_a_topic_and_a_deployment_and_serves(
 
     described = kafka.describe_topics(TopicCollection([store.topic]))[store.topic].result(timeout=10)
     assert len(described.partitions) == 1
-    assert resource["status"]["topic"] == {"name": store.topic, "id": str(described.topic_id)}
+    assert resource["status"]["topic"] == {"name": store.topic, "id": spell_topic_id(described.topic_id)}
     asked = ConfigResource(ResourceType.TOPIC, store.topic)
     settings = kafka.describe_configs([asked])[asked].result(timeout=10)
     assert settings["cleanup.policy"].value == "compact"
@@ -38,6 +39,7 @@ def test_a_resource_becomes_a_topic_and_a_deployment_and_serves(
     with store.clients(store.await_pods(2)) as (first, second):
         written = first.put(b"greeting", b"hello")
         assert written.status == 204
+        assert written.token.startswith(f"{resource['status']['topic']['id']}:0:")
         assert second.get(b"greeting", token=written.token).body == b"hello"
 
 
