@@ -54,12 +54,12 @@ def thaw_below(path: str) -> None:
 
 def memory_bytes(path: str) -> int:
     """The memory in use by a cgroup, page cache included."""
-    return int((ROOT / "memory" / path / "memory.usage_in_bytes").read_text())
+    return _read_number(ROOT / "memory" / path / "memory.usage_in_bytes")
 
 
 def cpu_seconds(path: str) -> float:
     """The processor time that a cgroup has used."""
-    return int((ROOT / "cpuacct" / path / "cpuacct.usage").read_text()) / 1e9
+    return _read_number(ROOT / "cpuacct" / path / "cpuacct.usage") / 1e9
 
 
 def children(path: str) -> list[str]:
@@ -73,6 +73,11 @@ def remove(path: str) -> bool:
         with contextlib.suppress(OSError):
             group.rmdir()
     return not any((h / path).exists() for h in hierarchies())
+
+
+def _read_number(file: Path) -> int:
+    """A cgroup's number; 0 when the cgroup is gone, as all are after a boot."""
+    return int(file.read_text()) if file.exists() else 0
 
 
 def _groups(path: str) -> Iterator[Path]:

@@ -58,7 +58,7 @@ def _api_server_options() -> list[str]:
 
 def await_api_server(hosts: Hosts) -> None:
     """Returns once the API server is ready."""
-    hosts.wait_for("kube-apiserver", lambda: api.answers(hosts.instance), timeout_seconds=60)
+    hosts.wait_for("kube-apiserver", lambda: api.answers(hosts.instance), timeout_seconds=120)
 
 
 def start_controllers(hosts: Hosts) -> None:

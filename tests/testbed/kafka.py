@@ -111,7 +111,7 @@ def await_started(hosts: Hosts, number: int) -> None:
     """Returns once a broker that was started accepts connections."""
     name = layout.broker_name(number)
     started = lambda: STARTED in hosts.log_of_present_run(name) and _accepts(hosts.instance, number)  # noqa: E731
-    hosts.wait_for(f"{name} to accept connections", started, timeout_seconds=90)
+    hosts.wait_for(f"{name} to accept connections", started, timeout_seconds=120)
 
 
 def _accepts(instance: Instance, number: int) -> bool:

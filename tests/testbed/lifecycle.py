@@ -57,14 +57,16 @@ def _start(instance: Instance, size: Size) -> None:
     control_plane.await_api_server(hosts)
     tell("kube-apiserver ready")
     _start_cluster(hosts)
-    hosts.wait_for("nodes", lambda: len(api.ready_nodes(instance)) == size.nodes, timeout_seconds=90, every_seconds=0.1)
+    hosts.wait_for(
+        "nodes", lambda: len(api.ready_nodes(instance)) == size.nodes, timeout_seconds=120, every_seconds=0.1
+    )
     tell(f"nodes ready: {len(nodes)}")
     for number in brokers:
         kafka.await_started(hosts, number)
     tell(f"brokers ready: {len(brokers)}")
     name = layout.KAFKA_SERVICE if brokers else f"kubernetes.default.svc.{layout.DOMAIN}"
     addresses = len(brokers) or 1
-    hosts.wait_for("the cluster's DNS", lambda: api.count_addresses(instance, name) == addresses, timeout_seconds=60)
+    hosts.wait_for("the cluster's DNS", lambda: api.count_addresses(instance, name) == addresses, timeout_seconds=120)
     hosts.state.complete = True
     state.save(instance, hosts.state)
     tell(f"testbed {instance.name!r} is up")
@@ -182,13 +184,15 @@ def status(instance: Instance) -> bool:
     print(f"testbed {instance.name!r}: {present.size}; logs in {instance.logs}")
     for name, host in present.hosts.items():
         group = f"{instance.cgroup}/{name}"
-        usage = f"{cgroup.memory_bytes(group) >> 20:5} MiB {cgroup.cpu_seconds(group):8.1f} cpu-s"
+        memory_mib, cpu_seconds = cgroup.memory_bytes(group) >> 20, cgroup.cpu_seconds(group)
         listed = " ".join(
             f"{key}={process.pid.pid}{'' if process.pid.alive() else '(dead)'}"
             for key, process in present.processes.items()
             if process.host == name
         )
-        print(f"{name:8} {host.address:13} {'up' if host.init.alive() else 'DOWN':5} {usage}  {listed}")
+        print(
+            f"{name:8} {host.address:13} {'up' if host.init.alive() else 'DOWN':5} {memory_mib:5} MiB {cpu_seconds:8.1f} cpu-s  {listed}"
+        )
     return present.complete and not present.dead()
 
 

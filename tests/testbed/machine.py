@@ -1,8 +1,8 @@
 """The machine as a whole: whether it can carry a testbed, and what the instances on it share.
 
-They share one limit. The kernel lets a user have 128 inotify instances, and a testbed of three nodes takes 40: where
-three stand side by side, kubelets and proxies would end with "too many open files". The first instance raises the limit,
-the last one puts it back.
+They share one limit. The kernel lets a user have 128 inotify instances, and a testbed of three nodes takes 40: with
+three side by side, kubelets and proxies would end with "too many open files". The first instance raises the limit, the
+last one puts it back.
 """
 
 import os

@@ -85,7 +85,7 @@ def await_ready(hosts: Hosts, number: int) -> None:
     # Heartbeats are in whole seconds. Until the grace period is over, a node that has died also counts as Ready.
     now = datetime.fromtimestamp(time.time() + 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ready = lambda: api.answers(hosts.instance) and api.ready_nodes(hosts.instance).get(name, "") >= now  # noqa: E731
-    hosts.wait_for(f"{name} to be Ready", ready, timeout_seconds=90, every_seconds=0.2)
+    hosts.wait_for(f"{name} to be Ready", ready, timeout_seconds=120, every_seconds=0.2)
 
 
 def import_image(hosts: Hosts, number: int, archive: Path) -> None:

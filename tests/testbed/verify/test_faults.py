@@ -121,7 +121,8 @@ def test_writes_go_on_without_the_leader_and_it_catches_up(bed: Bed, broken: str
     with bed.started("sh", sys.executable, str(IN_CLIENT), "write", topic) as process:
         assert process.stdout
         lines = process.stdout
-        threading.Thread(target=lambda: acknowledged.extend(map(float, lines)), daemon=True).start()
+        reader = threading.Thread(target=lambda: acknowledged.extend(map(float, lines)))
+        reader.start()
         wait_for(lambda: len(acknowledged) > 20, "writes")
         leader = partition(bed, topic)["leader"]
         bed.fault(broken, str(leader))
@@ -130,6 +131,8 @@ def test_writes_go_on_without_the_leader_and_it_catches_up(bed: Bed, broken: str
         wait_for(lambda: len(acknowledged) > before + 20, "writes to go on", seconds=30)
         bed.fault(mended, f"kafka{leader}" if mended == "heal" else str(leader))
         wait_for(lambda: partition(bed, topic)["in_sync"] == 3, "all three in sync", seconds=90)
+        process.kill()
+        reader.join()
     outage = max(later - earlier for earlier, later in pairwise(acknowledged))
     print(f"{broken}: {len(acknowledged)} writes, the longest outage {outage:.1f} s")
     assert outage < 15
