@@ -131,7 +131,7 @@ class DataHandler:
         raise Refused("no-such-path", "there are /v1/kv/{key}, /v1/kv and /v1/openapi.yaml")
 
     def _describe(self) -> Response:
-        return Response(200, b"Content-Type: application/yaml\r\n" + _FRESHNESS, self._openapi)
+        return Response(200, _FRESHNESS + b"Content-Type: application/yaml\r\n", self._openapi)
 
     # --- reads ---
 
@@ -149,10 +149,10 @@ class DataHandler:
             return problem("key-not-found", "no such key up to the offset of this answer's token", headers=token_line)
         version, value = found
         tag = b'"%d"' % version
-        headers = b"ETag: %b\r\n%b%b" % (tag, token_line, _FRESHNESS)
+        headers = b"%bETag: %b\r\n" % (token_line, tag)
         if _matches(request.headers.get(b"if-none-match"), tag):
-            return Response(304, headers)
-        return Response(200, _VALUE_TYPE + headers, value)
+            return Response(304, _FRESHNESS + headers)
+        return Response(200, _FRESHNESS + _VALUE_TYPE + headers, value)
 
     def _route_listing(self, request: Request, query: bytes) -> Callable[[], Outcome]:
         _refuse_conditions(request, (b"if-match", b"if-none-match"))
@@ -163,7 +163,7 @@ class DataHandler:
         return functools.partial(self._reads.read, request, parameters, render)
 
     def _render_page(self, span: listing.Span) -> Response:
-        headers = b"Content-Type: application/json\r\n" + self._token_line() + _FRESHNESS
+        headers = _FRESHNESS + b"Content-Type: application/json\r\n" + self._token_line()
         return Response(200, headers, listing.render_page(self._replica.store, span))
 
     def _token_line(self) -> bytes:
@@ -201,7 +201,7 @@ class DataHandler:
             return problem("outcome-unknown", str(error))
         except (LogUnavailable, LogRefused) as error:
             return problem("log-unavailable", str(error))
-        return Response(204, b'ETag: "%d"\r\n%b' % (offset, _token_line(log, offset)))
+        return Response(204, b'%bETag: "%d"\r\n' % (_token_line(log, offset), offset))
 
 
 def _token_line(log: LogIdentity, offset: Offset) -> bytes:

@@ -74,7 +74,7 @@ async def test_the_deadline_cuts_what_is_left() -> None:
         await eventually(lambda: service.counters.read_waits == 1)
         began = time.monotonic()
         await service.server.stop(timeout_seconds=0.2)
-        assert 0.2 <= time.monotonic() - began < 2
+        assert 0.15 < time.monotonic() - began < 2
         assert service.counters.open_connections == 0
         assert await client.ended() == b""
 

@@ -1,0 +1,199 @@
+"""A connection without sockets: when it handles, when it writes, and when it wants no more."""
+
+import asyncio
+import logging
+
+import pytest
+
+from sharedlogkv_replica.server.clock import CoarseClock
+from sharedlogkv_replica.server.counters import HttpCounters
+from sharedlogkv_replica.server.http_connection import HttpConnection
+from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request, Response
+from sharedlogkv_replica.server.http_server import HttpServer
+from sharedlogkv_replica.server.limits import Limits
+from tests.support.http import request
+from tests.support.transport import RecordingTransport
+
+pytestmark = pytest.mark.asyncio
+
+
+class ScriptedHandler:
+    """Answers `/now` at once, `/plain` the short way, `/later` when told, `/large` with a mebibyte; fails at `/bug`."""
+
+    body_limit_bytes = 1 << 20
+
+    def __init__(self) -> None:
+        self.handled: list[bytes] = []
+        self.promises: list[asyncio.Future[bytes]] = []
+
+    def plain_get(self, target: bytes) -> bytes | None:
+        """One of the answers of a script."""
+        if target == b"/plain-bug":
+            raise ZeroDivisionError
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain" if target == b"/plain" else None
+
+    def admit(self, request: Request) -> Response | None:
+        """Everything is admitted."""
+        del request
+        return None
+
+    def handle(self, request: Request) -> Outcome:
+        """One of the answers of a script."""
+        self.handled.append(request.target)
+        match request.target:
+            case b"/later":
+                promise: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+                self.promises.append(promise)
+                return Deferred(promise, finish_later, abandonable=True)
+            case b"/large":
+                return Response(200, b"", b"x" * (1 << 20))
+            case b"/bug":
+                raise ZeroDivisionError
+            case _:
+                return Response(200, b"", b"now")
+
+
+def finish_later(promise: "asyncio.Future[bytes]") -> Response:
+    """The answer that a promise of `/later` turns into."""
+    return Response(200, b"", promise.result())
+
+
+def connect(limits: Limits | None = None) -> tuple[ScriptedHandler, HttpConnection, RecordingTransport]:
+    """A connection to a scripted handler."""
+    handler = ScriptedHandler()
+    server = HttpServer(handler, limits=limits or Limits(), clock=CoarseClock(), counters=HttpCounters())
+    connection = HttpConnection(server)
+    return handler, connection, RecordingTransport(connection)
+
+
+async def turn() -> None:
+    """Lets everything run that is due."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+NOW, PLAIN, LATER, LARGE = (request("GET", target) for target in ("/now", "/plain", "/later", "/large"))
+
+
+async def test_all_answers_to_what_came_at_once_leave_in_one_write() -> None:
+    _, connection, transport = connect()
+    connection.data_received(NOW + PLAIN + NOW + PLAIN)
+    assert len(transport.written) == 1
+    assert transport.output.count(b"HTTP/1.1 200 OK") == 4
+
+
+async def test_what_one_event_collects_is_bounded() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(PLAIN * 100)
+    assert max(chunk.count(b"200 OK") for chunk in transport.written) <= 16
+    connection.data_received(LARGE)
+    assert handler.handled == [b"/large"]
+
+
+async def test_a_repeated_header_is_not_parsed_and_not_mistaken() -> None:
+    handler, connection, transport = connect()
+    for _ in range(3):
+        connection.data_received(PLAIN)
+    connection.data_received(NOW)
+    connection.data_received(PLAIN[:-1])
+    connection.data_received(b"\n")
+    connection.data_received(b"POST" + PLAIN[3:])
+    assert transport.output.count(b"plain") == 4
+    assert handler.handled == [b"/now", b"/plain"]
+
+
+async def test_one_request_is_handled_at_a_time() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(LATER + PLAIN + LATER + NOW)
+    assert (handler.handled, transport.written) == ([b"/later"], [])
+    handler.promises[0].set_result(b"first")
+    await turn()
+    assert handler.handled == [b"/later", b"/plain", b"/later"]
+    assert transport.output.endswith(b"now")
+    handler.promises[1].set_result(b"second")
+    await turn()
+    bodies = [part.rpartition(b"\r\n\r\n")[2] for part in transport.output.split(b"HTTP/1.1 200 OK")[1:]]
+    assert bodies == [b"first", b"now", b"second", b"now"]
+
+
+async def test_reading_stops_while_too_many_requests_wait() -> None:
+    handler, connection, transport = connect(Limits(pipelined_requests=3))
+    connection.data_received(LATER + NOW * 2)
+    assert transport.is_reading()
+    connection.data_received(NOW)
+    assert not transport.is_reading()
+    handler.promises[0].set_result(b"")
+    await turn()
+    assert transport.is_reading()
+    assert len(handler.handled) == 4
+
+
+async def test_what_came_in_one_read_is_not_parsed_further_than_can_wait() -> None:
+    handler, connection, transport = connect(Limits(pipelined_requests=3))
+    connection.data_received(LATER + NOW * 10_000)
+    assert not transport.is_reading()
+    handler.promises[0].set_result(b"")
+    await turn()
+    assert transport.is_reading()
+    assert len(handler.handled) == 10_001
+
+
+async def test_nothing_is_handled_while_the_client_takes_no_answers() -> None:
+    handler, connection, transport = connect()
+    transport.hold()
+    assert not transport.is_reading()
+    connection.data_received(NOW + PLAIN)
+    assert (handler.handled, transport.written) == ([], [])
+    transport.release()
+    await turn()
+    assert transport.is_reading()
+    assert transport.output.count(b"200 OK") == 2
+
+
+async def test_a_bug_costs_its_own_connection_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    for target in ("/bug", "/plain-bug"):
+        caplog.clear()
+        _, connection, transport = connect()
+        connection.data_received(NOW + request("GET", target) + NOW)
+        assert transport.output.count(b"HTTP/1.1 200") == 1
+        assert transport.output.count(b"HTTP/1.1 500") == 1
+        assert b"internal-error" in transport.output
+        assert transport.ended
+        assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_a_bug_in_a_later_answer_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+    handler, connection, transport = connect()
+    connection.data_received(LATER)
+    handler.promises[0].set_exception(ZeroDivisionError())
+    await turn()
+    assert b"internal-error" in transport.output
+    assert transport.ended
+    assert len(caplog.records) == 1
+
+
+async def test_an_answer_to_a_client_that_is_gone_is_dropped() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(LATER + NOW)
+    transport.close()
+    await turn()
+    assert handler.promises[0].cancelled()
+    assert (handler.handled, transport.written) == ([b"/later"], [])
+
+
+async def test_what_comes_after_the_last_answer_is_drained() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(request("GET", "/now", connection="close") + NOW)
+    assert transport.ended
+    connection.data_received(NOW * 1000)
+    assert (len(handler.handled), transport.is_reading(), transport.closed) == (1, True, False)
+    assert connection.eof_received() is False
+
+
+async def test_a_connection_that_ends_reads_again_to_see_its_client_go() -> None:
+    handler, connection, transport = connect(Limits(pipelined_requests=1))
+    connection.data_received(LATER + request("GET", "/now", connection="close"))
+    handler.promises[0].set_result(b"")
+    await turn()
+    assert transport.ended
+    assert transport.is_reading()
