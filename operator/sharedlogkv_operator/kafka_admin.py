@@ -173,11 +173,13 @@ class ConfluentAdmin:
     async def close(self) -> None:
         """Ends the client; requests under way fail."""
         async with self._opening:
-            client, self._client = self._client, None
-            if client is not None:
-                # The last reference goes in that thread: librdkafka then joins its own, which may take a moment.
-                await asyncio.to_thread(_drop, [client])
-                self._metrics.kafka_clients.dec()
+            if self._client is None:
+                return
+            # The last reference must go in that thread: librdkafka then joins its own, which may take a moment.
+            last = [self._client]
+            self._client = None
+            await asyncio.to_thread(last.clear)
+            self._metrics.kafka_clients.dec()
 
     async def _call(self, operation: str, start: Callable[[AdminClient], "Future[T]"]) -> T:
         """The answer to one request.
@@ -279,7 +281,3 @@ class _TopicUnknown(KafkaRefused):
 
 class _TopicExists(KafkaRefused):
     """There is such a topic already."""
-
-
-def _drop(clients: list[AdminClient]) -> None:
-    clients.clear()

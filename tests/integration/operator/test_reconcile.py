@@ -1,0 +1,424 @@
+"""Passes of the reconcile over a real API server and a real Kafka, one by one."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from sharedlogkv_operator.kafka_admin import ConfluentAdmin
+from sharedlogkv_operator.kafka_pool import KafkaPool
+from sharedlogkv_operator.kube import ApiServer
+from sharedlogkv_operator.metrics import Metrics
+from sharedlogkv_operator.reconcile import Reconciler, Result
+from sharedlogkv_operator.replica_client import HttpReplicaClient
+from sharedlogkv_operator.topic import CreateTopic, build_topic_config
+from tests.support.cluster import Cluster
+from tests.support.environment import Environment
+from tests.support.kubernetes import KubeApi, build_store, condition, until
+from tests.support.operator_objects import build_resource
+
+pytestmark = pytest.mark.asyncio
+
+Manifest = dict[str, Any]
+
+CHILDREN = ("Deployment", "Service", "PodDisruptionBudget")
+NOWHERE = "127.0.0.1:1"
+"""A port that no broker listens on."""
+
+
+class Store:
+    """One SharedLogKV named `store`, its topic, and the reconciler that looks after it."""
+
+    def __init__(self, api: KubeApi, reconciler: Reconciler, *, namespace: str, topic: str, servers: str) -> None:
+        self.api = api
+        self.reconciler = reconciler
+        self.namespace = namespace
+        self.topic = topic
+        self.servers = servers
+
+    async def create(self, *, topic: Manifest | None = None, servers: str = "", **spec: Any) -> None:
+        """Creates it; `topic` adds to the topic's fields."""
+        fields = {"name": self.topic, "replicationFactor": 1, "minInSyncReplicas": 1, **(topic or {})}
+        store = build_store(self.namespace, servers=servers or self.servers, **{"topic": fields, **spec})
+        await self.api.create("SharedLogKV", store)
+
+    async def change(self, **spec: Any) -> None:
+        """Changes fields of its spec."""
+        await self.api.patch("SharedLogKV", self.namespace, "store", {"spec": spec})
+
+    async def reconcile(self) -> Result:
+        """One pass."""
+        return await self.reconciler.reconcile(self.namespace, "store")
+
+    async def read(self, kind: str = "SharedLogKV") -> Manifest:
+        """It, or its child of that kind."""
+        body = await self.api.get(kind, self.namespace, "store")
+        assert body is not None, f"there is no {kind}"
+        return body
+
+    async def condition(self, type_: str) -> tuple[str, str]:
+        """A condition's status and reason."""
+        found = condition(await self.read(), type_)
+        return found["status"], found["reason"]
+
+    async def message(self) -> str:
+        """Why it is Ready, or is not."""
+        return str(condition(await self.read(), "Ready")["message"])
+
+    async def pinned_id(self) -> str:
+        """The id of the topic that it is bound to."""
+        return str((await self.read())["status"]["topic"]["id"])
+
+    async def children(self) -> set[str]:
+        """The kinds of children that there are."""
+        return {kind for kind in CHILDREN if await self.api.get(kind, self.namespace, "store") is not None}
+
+    async def events(self) -> list[str]:
+        """The reasons of its events."""
+        events = await self.api.list("Event", self.namespace)
+        return [event["reason"] for event in events if event["involvedObject"]["kind"] == "SharedLogKV"]
+
+    async def exists(self) -> bool:
+        """Whether it is still there."""
+        return await self.api.get("SharedLogKV", self.namespace, "store") is not None
+
+
+@pytest_asyncio.fixture
+async def store(
+    cluster: Cluster, environment: Environment, api: KubeApi, api_server: ApiServer, namespace: str, topic: str
+) -> AsyncIterator[Store]:
+    """A reconciler on the real things; the resource is not created yet."""
+    metrics = Metrics()
+    pool = KafkaPool(lambda servers: ConfluentAdmin(servers, metrics=metrics, request_seconds=3), leases_limit=4)
+    replica_client = HttpReplicaClient(request_seconds=0.5)
+    reconciler = Reconciler(
+        api_server,
+        pool,
+        replica_client=replica_client,
+        default_image="localhost/sharedlogkv-absent:0",
+        instance="operator-1",
+        now=lambda: datetime.now(UTC),
+    )
+    yield Store(api, reconciler, namespace=namespace, topic=topic, servers=environment.kafka)
+    await replica_client.close()
+    await pool.close()
+
+
+async def add_topic(admin: ConfluentAdmin, name: str, **changes: str) -> str:
+    """Creates a topic as the operator would, with these settings changed; its id."""
+    spec = build_resource(spec={"topic": {"replicationFactor": 1, "minInSyncReplicas": 1}}).spec.topic
+    settings = {**build_topic_config(spec), **{key.replace("_", "."): value for key, value in changes.items()}}
+    await admin.create_topic(CreateTopic(name, 1, settings))
+    found = await admin.describe_topic(name)
+    assert found is not None
+    return found.id
+
+
+async def test_a_new_store_gets_its_topic_and_its_children(store: Store, admin: ConfluentAdmin) -> None:
+    await store.create(topic={"config": {"segment.ms": "60000"}})
+    await store.reconcile()
+    found = await admin.describe_topic(store.topic)
+    assert found is not None
+    assert (found.partitions, found.replication_factor) == (1, 1)
+    expected = {
+        "cleanup.policy": "compact",
+        "min.insync.replicas": "1",
+        "message.timestamp.type": "LogAppendTime",
+        "unclean.leader.election.enable": "false",
+        "delete.retention.ms": "604800000",
+        "min.compaction.lag.ms": "600000",
+        "max.message.bytes": "2097152",
+        "segment.ms": "60000",
+    }
+    assert found.config.items() >= expected.items()
+    body = await store.read()
+    assert body["status"]["topic"] == {"name": store.topic, "id": found.id}
+    assert await store.children() == set(CHILDREN)
+    assert await store.condition("TopicReady") == ("True", "TopicBound")
+    assert await store.condition("Ready") == ("False", "ReplicasNotReady")
+    assert {item["observedGeneration"] for item in body["status"]["conditions"]} == {1}
+    assert "finalizers" not in body["metadata"]
+    assert "annotations" not in body["metadata"]
+    assert "TopicCreated" in await store.events()
+
+
+async def test_the_api_server_takes_the_children_whole_and_the_pods_are_restricted(store: Store) -> None:
+    await store.create(podTemplate={"labels": {"team": "a"}, "tolerations": [{"operator": "Exists"}]})
+    await store.reconcile()
+    deployment = await store.read("Deployment")
+    assert deployment["spec"]["template"]["metadata"]["labels"]["team"] == "a"
+    # The namespace takes none but restricted pods: what the Deployment's controller makes must pass.
+    pods = await until(lambda: store.api.list("Pod", store.namespace), what="pods of the Deployment")
+    assert pods[0]["metadata"]["labels"]["sharedlog.dev/cluster"] == "store"
+
+
+async def test_a_pass_over_a_store_that_is_as_it_should_be_writes_nothing(store: Store) -> None:
+    await store.create(resources={"requests": {"cpu": "0.1", "memory": "1024Mi"}})
+
+    async def stands() -> bool:
+        before = (await store.read())["metadata"]["resourceVersion"]
+        await store.reconcile()
+        return bool((await store.read())["metadata"]["resourceVersion"] == before)
+
+    await store.reconcile()
+    await until(stands, what="a status that stands still", every_seconds=0.5, timeout_seconds=60)
+    marks = {kind: await applied_mark(store, kind) for kind in CHILDREN}
+    events = len(await store.events())
+    for _ in range(3):
+        await store.reconcile()
+    assert {kind: await applied_mark(store, kind) for kind in CHILDREN} == marks
+    assert len(await store.events()) == events
+
+
+async def applied_mark(store: Store, kind: str) -> object:
+    """When and what our field manager last wrote to the child; its controller's writes don't count."""
+    fields = (await store.read(kind))["metadata"]["managedFields"]
+    (ours,) = [field for field in fields if field["manager"] == "sharedlogkv-operator"]
+    assert ours["operation"] == "Apply"
+    return ours
+
+
+async def test_fields_of_ours_are_taken_back_and_fields_of_others_are_left(store: Store) -> None:
+    await store.create(replicas=2)
+    await store.reconcile()
+    change = {
+        "metadata": {"labels": {"theirs": "x", "app.kubernetes.io/name": "stolen"}},
+        "spec": {"replicas": 7, "progressDeadlineSeconds": 77},
+    }
+    await store.api.patch("Deployment", store.namespace, "store", change)
+    await store.reconcile()
+    deployment = await store.read("Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["metadata"]["labels"]["app.kubernetes.io/name"] == "sharedlogkv"
+    assert deployment["metadata"]["labels"]["theirs"] == "x"
+    assert deployment["spec"]["progressDeadlineSeconds"] == 77
+
+
+async def test_a_field_that_the_user_takes_back_goes(store: Store) -> None:
+    await store.create(podTemplate={"labels": {"team": "a"}, "priorityClassName": "system-node-critical"})
+    await store.reconcile()
+    await store.change(podTemplate=None)
+    await store.reconcile()
+    template = (await store.read("Deployment"))["spec"]["template"]
+    assert "team" not in template["metadata"]["labels"]
+    assert "priorityClassName" not in template["spec"]
+
+
+async def test_the_disruption_budget_comes_and_goes_with_the_second_replica(store: Store) -> None:
+    await store.create(replicas=1)
+    await store.reconcile()
+    assert await store.children() == {"Deployment", "Service"}
+    await store.change(replicas=2)
+    await store.reconcile()
+    assert await store.children() == set(CHILDREN)
+    await store.change(replicas=1)
+    await store.reconcile()
+    assert await store.children() == {"Deployment", "Service"}
+
+
+async def test_a_topic_made_before_a_crash_is_found_again(store: Store, admin: ConfluentAdmin) -> None:
+    id_ = await add_topic(admin, store.topic)
+    await store.create()
+    await store.reconcile()
+    assert await store.pinned_id() == id_
+    assert "TopicAdopted" in await store.events()
+
+
+async def test_a_topic_that_does_not_fit_is_refused_with_each_difference(store: Store, admin: ConfluentAdmin) -> None:
+    await add_topic(admin, store.topic, cleanup_policy="delete", message_timestamp_type="CreateTime")
+    await store.create()
+    await store.reconcile()
+    assert await store.condition("TopicReady") == ("False", "TopicIncompatible")
+    assert await store.condition("Stalled") == ("True", "TopicIncompatible")
+    message = await store.message()
+    assert "cleanup.policy: is delete, must be compact" in message
+    assert "message.timestamp.type: is CreateTime, must be LogAppendTime" in message
+    assert await store.children() == set()
+    # What the message offers is what mends it.
+    await admin.alter_topic(store.topic, {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"})
+    await store.reconcile()
+    assert await store.condition("TopicReady") == ("True", "TopicBound")
+
+
+async def test_read_only_waits_for_the_topic_and_then_takes_it_as_it_is(store: Store, admin: ConfluentAdmin) -> None:
+    await store.create(writeMode="ReadOnly")
+    await store.reconcile()
+    assert await store.condition("TopicReady") == ("False", "TopicAbsent")
+    await admin.create_topic(CreateTopic(store.topic, 1, {"cleanup.policy": "compact"}))
+    before = await admin.describe_topic(store.topic)
+    await store.reconcile()
+    assert await store.condition("TopicReady") == ("True", "TopicBound")
+    assert await admin.describe_topic(store.topic) == before
+
+
+async def test_settings_that_drift_are_set_back(store: Store, admin: ConfluentAdmin) -> None:
+    await store.create(topic={"config": {"segment.ms": "60000"}})
+    await store.reconcile()
+    await admin.alter_topic(store.topic, {"segment.ms": "1000", "cleanup.policy": "delete", "segment.bytes": "1048576"})
+    await store.reconcile()
+    found = await admin.describe_topic(store.topic)
+    assert found is not None
+    expected = {"segment.ms": "60000", "cleanup.policy": "compact", "segment.bytes": "1048576"}
+    assert found.config.items() >= expected.items()
+    assert "TopicReconfigured" in await store.events()
+
+
+async def test_a_lost_topic_stalls_the_store_and_leaves_its_replicas(store: Store, admin: ConfluentAdmin) -> None:
+    await store.create()
+    await store.reconcile()
+    deployment = await applied_mark(store, "Deployment")
+    id_ = await store.pinned_id()
+    await admin.delete_topic(store.topic)
+    await until(lambda: is_absent(admin, store.topic), what="the topic's end")
+    await store.reconcile()
+    assert await store.condition("Stalled") == ("True", "TopicLost")
+    assert await admin.describe_topic(store.topic) is None
+    assert await store.pinned_id() == id_
+    assert await applied_mark(store, "Deployment") == deployment
+
+
+async def test_a_replaced_topic_stalls_the_store_until_a_person_accepts_the_loss(
+    store: Store, admin: ConfluentAdmin
+) -> None:
+    await store.create()
+    await store.reconcile()
+    former = await store.pinned_id()
+    await admin.delete_topic(store.topic)
+    await until(lambda: is_absent(admin, store.topic), what="the topic's end")
+    latter = await add_topic(admin, store.topic)
+    await store.reconcile()
+    assert await store.condition("Stalled") == ("True", "TopicReplaced")
+    assert former in await store.message()
+    assert latter in await store.message()
+    # The way out that the message names: deleted and applied again, it is bound to the topic that is there.
+    await store.api.delete("SharedLogKV", store.namespace, "store", propagationPolicy="Background")
+    await store.create()
+
+    async def is_bound() -> bool:
+        await store.reconcile()
+        return await store.condition("TopicReady") == ("True", "TopicBound") and bool(await store.children())
+
+    await until(is_bound, what="a store bound anew", timeout_seconds=60)
+    assert await store.pinned_id() == latter
+
+
+async def is_absent(admin: ConfluentAdmin, topic: str) -> bool:
+    return await admin.describe_topic(topic) is None
+
+
+async def test_kafka_out_of_reach_is_told_with_its_reason_and_makes_nothing(store: Store) -> None:
+    await store.create(servers=NOWHERE)
+    result = await store.reconcile()
+    assert result.backs_off
+    assert await store.condition("TopicReady") == ("Unknown", "KafkaUnavailable")
+    assert await store.condition("Ready") == ("False", "KafkaUnavailable")
+    assert f"no answer from {NOWHERE}" in await store.message()
+    assert "Connection refused" in await store.message()
+    assert await store.children() == set()
+    await store.change(kafka={"bootstrapServers": store.servers})
+    await store.reconcile()
+    assert await store.condition("TopicReady") == ("True", "TopicBound")
+
+
+async def test_kafka_out_of_reach_later_leaves_the_replicas_alone_and_still_scales_them(store: Store) -> None:
+    await store.create(replicas=2)
+    await store.reconcile()
+    id_ = await store.pinned_id()
+    await store.change(kafka={"bootstrapServers": NOWHERE}, replicas=3)
+    await store.reconcile()
+    assert await store.condition("TopicReady") == ("Unknown", "KafkaUnavailable")
+    assert await store.pinned_id() == id_
+    assert (await store.read("Deployment"))["spec"]["replicas"] == 3
+
+
+async def test_a_setting_that_kafka_does_not_know_is_told_in_its_words(store: Store) -> None:
+    await store.create(topic={"config": {"no.such.setting": "1"}})
+    await store.reconcile()
+    assert await store.condition("Stalled") == ("True", "KafkaRefused")
+    assert "Unknown topic config name: no.such.setting" in await store.message()
+
+
+async def test_more_copies_than_brokers_are_told_with_both_numbers(store: Store) -> None:
+    await store.create(topic={"replicationFactor": 32})
+    await store.reconcile()
+    assert await store.condition("Stalled") == ("True", "NotEnoughBrokers")
+    assert "topic.replicationFactor is 32" in await store.message()
+
+
+async def test_a_service_of_somebody_else_is_not_taken_over(store: Store) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": store.namespace, "name": "store"},
+        "spec": {"ports": [{"port": 1234}]},
+    }
+    before = await store.api.create("Service", service)
+    await store.create()
+    await store.reconcile()
+    assert await store.condition("Stalled") == ("True", "ChildConflict")
+    assert "Service store exists" in await store.message()
+    assert await store.children() == {"Service"}
+    assert (await store.read("Service"))["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    await store.api.delete("Service", store.namespace, "store")
+    await store.reconcile()
+    assert await store.children() == set(CHILDREN)
+
+
+async def test_a_spec_that_only_the_deployment_s_validation_refuses_is_told(store: Store) -> None:
+    contradiction = {"requests": {"cpu": "1"}, "limits": {"no such resource": "1"}}
+    await store.create(resources=contradiction)
+    await store.reconcile()
+    assert await store.condition("Stalled") == ("True", "ChildRefused")
+    assert "no such resource" in await store.message()
+
+
+async def test_deletion_keeps_the_topic_and_a_new_store_takes_it_up_again(store: Store, admin: ConfluentAdmin) -> None:
+    await store.create()
+    await store.reconcile()
+    id_ = await store.pinned_id()
+    await store.api.delete("SharedLogKV", store.namespace, "store")
+    assert not await store.exists()
+    result = await store.reconcile()
+    assert result.conditions is None
+    await store.create()
+    await store.reconcile()
+    assert await store.pinned_id() == id_
+
+
+async def test_deletion_takes_the_topic_along_where_the_policy_says_so(store: Store, admin: ConfluentAdmin) -> None:
+    await store.create(topic={"reclaimPolicy": "Delete"})
+    await store.reconcile()
+    assert (await store.read())["metadata"]["finalizers"] == ["sharedlog.dev/topic"]
+    await store.api.delete("SharedLogKV", store.namespace, "store")
+    assert await store.exists()
+    await store.reconcile()
+    assert not await store.exists()
+    await until(lambda: is_absent(admin, store.topic), what="the topic's end")
+    assert "TopicDeleted" in await store.events()
+
+
+async def test_the_finalizer_goes_with_the_policy_and_then_the_topic_stays(store: Store, admin: ConfluentAdmin) -> None:
+    await store.create(topic={"reclaimPolicy": "Delete"})
+    await store.reconcile()
+    await store.change(topic={"reclaimPolicy": "Retain"})
+    await store.reconcile()
+    assert "finalizers" not in (await store.read())["metadata"]
+    await store.api.delete("SharedLogKV", store.namespace, "store")
+    assert not await store.exists()
+    assert not await is_absent(admin, store.topic)
+
+
+async def test_scaling_by_the_scale_subresource_reaches_the_deployment(store: Store, cluster: Cluster) -> None:
+    await store.create(replicas=2)
+    await store.reconcile()
+    cluster.kubectl("scale", "slkv/store", "--replicas=4", namespace=store.namespace)
+    await store.reconcile()
+    assert (await store.read("Deployment"))["spec"]["replicas"] == 4
+    scale = await store.api.call("GET", f"{scale_path(store)}/scale")
+    assert scale["status"]["selector"] == "app.kubernetes.io/component=replica,sharedlog.dev/cluster=store"
+
+
+def scale_path(store: Store) -> str:
+    return f"/apis/sharedlog.dev/v1alpha1/namespaces/{store.namespace}/sharedlogkvs/store"

@@ -1,0 +1,152 @@
+"""What every `KubeClient` must do: the real one against an API server, and the fake that stands in for it."""
+
+from typing import Any, Protocol
+
+import pytest
+
+from sharedlogkv_operator.desired import build_deployment, build_pod_disruption_budget, build_service
+from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable
+from sharedlogkv_operator.events import Event, build_event
+from sharedlogkv_operator.kube import KubeClient
+from sharedlogkv_operator.spec import Resource, parse_resource
+from tests.support.operator_world import START
+
+Manifest = dict[str, Any]
+
+
+class KubeSite(Protocol):
+    """A cluster with one namespace in which a SharedLogKV named `store` exists."""
+
+    @property
+    def kube(self) -> KubeClient:
+        """The client under test."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """The namespace."""
+        ...
+
+    async def read(self, kind: str, name: str) -> Manifest | None:
+        """The object, past the client under test."""
+        ...
+
+    async def recreate(self) -> None:
+        """Deletes the SharedLogKV and creates another of that name."""
+        ...
+
+
+async def get(site: KubeSite) -> Resource:
+    body = await site.kube.get_resource(site.namespace, "store")
+    assert body is not None
+    return parse_resource(body)
+
+
+async def read(site: KubeSite, kind: str) -> Manifest:
+    found = await site.read(kind, "store")
+    assert found is not None
+    return found
+
+
+def version(body: Manifest) -> str:
+    return str(body["metadata"]["resourceVersion"])
+
+
+def mark(body: Manifest) -> object:
+    """What changes with a write of ours; where there is a generation, controllers may change the version meanwhile."""
+    return body["metadata"].get("generation", version(body))
+
+
+class KubeContract:
+    """The tests; a subclass gives the fixture `site`."""
+
+    @pytest.mark.asyncio
+    async def test_what_is_not_there_is_none(self, site: KubeSite) -> None:
+        assert await site.kube.get_resource(site.namespace, "absent") is None
+        assert await site.kube.get_child("Deployment", site.namespace, "store") is None
+        await site.kube.delete_child("Deployment", site.namespace, "store", uid="any")
+
+    @pytest.mark.asyncio
+    async def test_children_are_applied_and_applying_them_again_changes_nothing(self, site: KubeSite) -> None:
+        resource = await get(site)
+        budget = build_pod_disruption_budget(resource)
+        assert budget is not None
+        for manifest in (
+            build_deployment(resource, topic_id="t", default_image="i"),
+            build_service(resource),
+            budget,
+        ):
+            kind = str(manifest["kind"])
+            await site.kube.apply_child(manifest)
+            first = await read(site, kind)
+            await site.kube.apply_child(manifest)
+            assert mark(await read(site, kind)) == mark(first)
+            child = await site.kube.get_child(kind, site.namespace, "store")
+            assert child is not None
+            assert child["metadata"]["uid"] == first["metadata"]["uid"]  # type: ignore[index]  # opaque values
+
+    @pytest.mark.asyncio
+    async def test_a_field_that_is_no_longer_applied_goes(self, site: KubeSite) -> None:
+        resource = await get(site)
+        manifest: Manifest = build_service(resource)
+        manifest["metadata"]["labels"]["extra"] = "x"
+        await site.kube.apply_child(manifest)
+        assert "extra" in (await read(site, "Service"))["metadata"]["labels"]
+        await site.kube.apply_child(build_service(resource))
+        assert "extra" not in (await read(site, "Service"))["metadata"]["labels"]
+
+    @pytest.mark.asyncio
+    async def test_a_child_is_deleted_by_its_uid_alone(self, site: KubeSite) -> None:
+        await site.kube.apply_child(build_service(await get(site)))
+        uid = (await read(site, "Service"))["metadata"]["uid"]
+        with pytest.raises(KubeUnavailable):
+            await site.kube.delete_child("Service", site.namespace, "store", uid="another")
+        await site.kube.delete_child("Service", site.namespace, "store", uid=uid)
+        assert await site.read("Service", "store") is None
+
+    @pytest.mark.asyncio
+    async def test_the_status_is_replaced_as_a_whole(self, site: KubeSite) -> None:
+        identity = (await get(site)).identity
+        await site.kube.write_status(identity, {"replicas": 1, "lagSeconds": 5})
+        written = await site.kube.write_status(identity, {"replicas": 2})
+        assert written is not None
+        body = await read(site, "SharedLogKV")
+        assert written["status"] == body["status"] == {"replicas": 2}
+        await site.kube.write_status(identity, {"replicas": 2})
+        assert version(await read(site, "SharedLogKV")) == version(body)
+
+    @pytest.mark.asyncio
+    async def test_finalizers_are_written_unless_somebody_was_faster(self, site: KubeSite) -> None:
+        stale = (await get(site)).identity
+        await site.kube.write_status(stale, {"replicas": 1})
+        with pytest.raises(KubeUnavailable):
+            await site.kube.write_finalizers(stale, ["sharedlog.dev/topic"])
+        written = await site.kube.write_finalizers((await get(site)).identity, ["sharedlog.dev/topic"])
+        assert written is not None
+        assert (await get(site)).identity.finalizers == ("sharedlog.dev/topic",)
+        await site.kube.write_finalizers((await get(site)).identity, [])
+        assert (await get(site)).identity.finalizers == ()
+
+    @pytest.mark.asyncio
+    async def test_what_was_meant_for_a_former_resource_does_not_reach_its_successor(self, site: KubeSite) -> None:
+        former = (await get(site)).identity
+        await site.recreate()
+        with pytest.raises(KubeRefused):
+            await site.kube.write_status(former, {"replicas": 1})
+        with pytest.raises(KubeUnavailable):
+            await site.kube.write_finalizers(former, ["sharedlog.dev/topic"])
+        assert "status" not in await read(site, "SharedLogKV")
+
+    @pytest.mark.asyncio
+    async def test_an_event_that_comes_again_is_counted(self, site: KubeSite) -> None:
+        identity = (await get(site)).identity
+        event = build_event(Event(True, "TopicLost", "gone"), identity, now=START, instance="operator-1")
+        for _ in range(3):
+            await site.kube.post_event(event)
+        found = await site.read("Event", event["metadata"]["name"])  # type: ignore[index]  # opaque values
+        assert found is not None
+        assert (found["count"], found["reason"], found["type"]) == (3, "TopicLost", "Warning")
+
+    @pytest.mark.asyncio
+    async def test_pods_are_listed_by_their_labels(self, site: KubeSite) -> None:
+        assert list(await site.kube.list_pods(site.namespace, "a=b,c=d")) == []
