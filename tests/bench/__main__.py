@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import consistent_reads, footprint, load, puts, reads, replay, visibility
+from tests.bench import consistent_reads, footprint, image, load, puts, reads, replay, visibility
 from tests.bench.errors import BenchError
 from tests.bench.figures import Figure, format_table, unmet
 from tests.bench.programs import find_program
@@ -32,6 +32,7 @@ MEASUREMENTS: dict[str, Callable[[Site], list[Figure]]] = {
     "consistent-reads": consistent_reads.measure,
     "visibility": visibility.measure,
     "footprint": footprint.measure,
+    "image": image.measure,
 }
 RESULTS = Path("build/bench.jsonl")
 _PACKAGES = {"nginx": "nginx-light", "wrk": "wrk"}  # a program, and the Debian package that brings it

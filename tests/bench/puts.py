@@ -64,7 +64,7 @@ def measure(site: Site) -> list[Figure]:
 
 
 def _measure(site: Site, case: Case) -> Figure:
-    site.say(f"{case.pairs} pairs of puts over {case.connections} connections{case.says}")
+    site.say(f"{case.pairs} pairs of puts over {connections_text(case.connections)}{case.says}")
     folder = site.folder / case.name
     folder.mkdir()
     with ExitStack() as stack:
