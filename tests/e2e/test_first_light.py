@@ -43,7 +43,7 @@ def test_a_resource_becomes_a_topic_and_a_deployment_and_serves(
         assert second.get(b"greeting", token=written.token).body == b"hello"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_put_is_read_with_its_token_from_every_other_replica_at_once(store: Store) -> None:
     with store.clients(store.await_pods(3)) as (first, *others):
         for number in range(MANY):

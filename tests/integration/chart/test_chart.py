@@ -1,6 +1,7 @@
 """The chart as helm renders it, and as a real API server takes it."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,24 @@ def test_a_real_api_server_takes_the_release_and_its_upgrade(
     except CommandFailed:  # kubectl's way to say no
         answer = "no"
     assert answer == elsewhere
+
+
+def test_an_upgrade_brings_the_crd_up_to_date_and_an_uninstall_keeps_it(
+    cluster: Cluster, namespace: str, release: str, tmp_path: Path
+) -> None:
+    source = REPOSITORY / f"crds/{CRD}.yaml"
+    chart = Path(shutil.copytree(CHART, tmp_path / "chart"))
+    changed = source.read_text().replace("description: Who may write.", "description: Who may write now.")
+    # Other tests have installed the CRD without helm.
+    words = (release, str(chart), "--namespace", namespace, "--take-ownership")
+    try:
+        cluster.helm("install", *words)
+        (chart / f"files/crds/{CRD}.yaml").write_text(changed)
+        cluster.helm("upgrade", *words)
+        cluster.helm("uninstall", release, "--namespace", namespace)
+        assert "Who may write now." in cluster.kubectl("get", "crd", CRD, "--output", "yaml")
+    finally:
+        cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(source))
 
 
 def test_a_real_api_server_takes_the_crd_as_the_chart_renders_it(cluster: Cluster) -> None:
