@@ -61,6 +61,15 @@ class KafkaCluster:
             raise
         return spell_topic_id(described.topic_id)
 
+    def leader(self, topic: str) -> int:
+        """The id of the broker that leads the topic's one partition."""
+        described = self._answer(self._admin.describe_topics(TopicCollection([topic]))[topic])
+        return int(described.partitions[0].leader.id)
+
+    def broker_count(self) -> int:
+        """How many brokers there are."""
+        return len(self._answer(self._admin.describe_cluster()).nodes)
+
     def configure_topic(self, topic: str, config: Mapping[str, str]) -> None:
         """Sets some of the topic's properties."""
         entries = [

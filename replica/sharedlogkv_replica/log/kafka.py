@@ -8,9 +8,9 @@ The rights that this needs on the topic: Describe, DescribeConfigs, Read, and Wr
 
 import asyncio
 import concurrent.futures
+import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -34,6 +34,8 @@ REQUEST_TIMEOUT_SECONDS: Final = 3.0
 
 BROKER_TIMEOUT_MS: Final = 2_500
 """How long the leader may wait for its in-sync replicas; below the above, so that it answers before we hang up."""
+
+ASK_AGAIN_SECONDS: Final = 0.1
 
 _LOCATION: Final = re.compile(r"kafka://(?P<brokers>[^/]+)/(?P<topic>[A-Za-z0-9._-]{1,249})", re.ASCII)
 _BROKER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:,\s]+):(?P<port>[0-9]{1,5})", re.ASCII)
@@ -116,6 +118,7 @@ class KafkaLog:
         self._admin_client: AdminClient | None = None  # kept: without a reference, its futures end in _DESTROY
         self._reader: KafkaReader | None = None
         self._batch_limit_bytes: int | None = None
+        self._trouble = ""  # the last one of the question under way
         self._closed = False
         options = connection_options or {}
         link = LeaderLink(
@@ -225,25 +228,28 @@ class KafkaLog:
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
         if self._closed:
             raise LogUnavailable("the log was closed")
+        self._trouble = f"no answer within {self._query_timeout_seconds:g} s"
         try:
             async with asyncio.timeout(self._query_timeout_seconds):
                 yield
         except TimeoutError:
-            raise self._unavailable(f"no answer within {self._query_timeout_seconds:g} s") from None
+            raise LogUnavailable(
+                f"Kafka at {self._location.bootstrap_servers}, topic {self._topic}: {self._trouble}"
+            ) from None
         if self._reader is not None:
             self._reader.reached()
 
+    def _description(self, admin: AdminClient) -> "concurrent.futures.Future[TopicDescription]":
+        topics = TopicCollection([self._topic])
+        return admin.describe_topics(topics, request_timeout=self._query_timeout_seconds)[self._topic]
+
     async def _describe(self) -> TopicDescription | None:
         try:
-            return await self._ask(
-                lambda admin: admin.describe_topics(
-                    TopicCollection([self._topic]), request_timeout=self._query_timeout_seconds
-                )[self._topic]
-            )
+            return await self._ask(self._description)
         except LookupError:
             return None
 
@@ -255,33 +261,43 @@ class KafkaLog:
         return {name: entry.value for name, entry in config.items()}
 
     async def _ask(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"]) -> T:
-        """The answer to a question.
+        """The answer to a question, asked again until there is one; what is passing passes within the deadline.
 
         Raises:
             LookupError: the topic does not exist.
             LogRefused: we lack the rights.
-            LogUnavailable: any other error.
         """
+        while True:
+            try:
+                return await self._ask_once(question)
+            except KafkaException as exception:
+                error = exception.args[0]
+                if error.code() in ABSENT:
+                    raise LookupError(f"the topic {self._topic} does not exist") from exception
+                if error.code() in DENIED:
+                    raise LogRefused(f"the topic {self._topic} is denied to us: {error.str()}") from exception
+                self._trouble = error.str()
+            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            # After a change of leader, list_offsets fails with FENCED_LEADER_EPOCH for minutes: it never asks who leads
+            # now. To describe the topic makes the client learn it.
+            with contextlib.suppress(KafkaException):
+                await self._ask_once(self._description)
+
+    async def _ask_once(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"]) -> T:
         loop = asyncio.get_running_loop()
         answered = asyncio.Event()
+
+        def wake(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits
+                loop.call_soon_threadsafe(answered.set)
+
         # Never cancelled: librdkafka's thread would then fail to store the answer, and say so on stderr.
         future = question(self._admin())
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(answered.set))
+        future.add_done_callback(wake)
         await answered.wait()
-        try:
-            return future.result()
-        except KafkaException as exception:
-            error = exception.args[0]
-            if error.code() in ABSENT:
-                raise LookupError(f"the topic {self._topic} does not exist") from exception
-            if error.code() in DENIED:
-                raise LogRefused(f"the topic {self._topic} is denied to us: {error.str()}") from exception
-            raise self._unavailable(error.str()) from exception
+        return future.result()
 
     def _admin(self) -> AdminClient:
         if self._admin_client is None:
             self._admin_client = AdminClient({"log_level": 0, **self._properties})
         return self._admin_client
-
-    def _unavailable(self, problem: str) -> LogUnavailable:
-        return LogUnavailable(f"Kafka at {self._location.bootstrap_servers}, topic {self._topic}: {problem}")

@@ -1,0 +1,178 @@
+"""The log while its broker is killed, frozen or cut off, under appends and reading.
+
+Nothing acknowledged is lost or doubled, nothing is where it was said not to be, and writer and reader go on by
+themselves. With one broker the log is away meanwhile; with three, another one takes over.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+
+from sharedlogkv_replica.core.records import BARRIER_KEY, START, Entry, LogRecord, Offset
+from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown
+from sharedlogkv_replica.log.kafka import KafkaLog
+from tests.support.commands import run
+from tests.support.environment import Environment
+from tests.support.eventually import eventually
+from tests.support.kafka import KafkaCluster, KafkaSite
+from tests.support.log_contract import read_to
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+APPEND_SECONDS = 2.0
+RECOVERY_SECONDS = 60.0
+
+Break = Callable[..., Awaitable[None]]
+
+
+@dataclass
+class Writing:
+    """What became of numbered batches that one handle appended, one after the other."""
+
+    log: KafkaLog
+    acknowledged: dict[int, Offset] = field(default_factory=dict)
+    unavailable: set[int] = field(default_factory=set)
+    unknown: set[int] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Appends until cancelled."""
+        number = 0
+        while True:
+            entries = [Entry(f"{number}-{index}".encode(), str(number).encode()) for index in range(number % 3 + 1)]
+            try:
+                self.acknowledged[number] = await self.log.append(entries, timeout_seconds=APPEND_SECONDS)
+            except LogUnavailable:
+                self.unavailable.add(number)
+            except OutcomeUnknown:
+                self.unknown.add(number)
+            number += 1
+
+    def check(self, records: Sequence[LogRecord]) -> None:
+        """Holds what is in the log against what was said."""
+        found = [int(value or b"") for _, key, value in records if key != BARRIER_KEY]
+        assert found == sorted(found), "a batch is there behind a later one"
+        for number in {*self.acknowledged, *self.unavailable, *self.unknown}:
+            size = number % 3 + 1
+            allowed = (size,) if number in self.acknowledged else (0,) if number in self.unavailable else (0, size)
+            assert found.count(number) in allowed, f"batch {number} is there {found.count(number)} times"
+        values = {offset: value for offset, _, value in records}
+        assert all(values[offset] == str(number).encode() for number, offset in self.acknowledged.items())
+
+
+class Following:
+    """What one handle has read so far, without ever being started again."""
+
+    def __init__(self, log: KafkaLog) -> None:
+        self._log = log
+        self.records: list[LogRecord] = []
+
+    async def run(self) -> None:
+        """Reads until cancelled."""
+        async with aclosing(self._log.read(START)) as reading:
+            async for batch in reading:
+                self.records += batch.records
+
+
+@asynccontextmanager
+async def in_background(*jobs: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Runs the jobs meanwhile, and fails when one of them does."""
+    tasks = [asyncio.ensure_future(job()) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in outcomes:
+        assert isinstance(outcome, asyncio.CancelledError), f"it ended by itself: {outcome!r}"
+
+
+@pytest.fixture
+def fault(environment: Environment) -> Break:
+    """Breaks or mends something of the testbed, by the words of its command `fault`."""
+    testbed = environment.testbed
+    if testbed is None:
+        pytest.fail("this breaks brokers, so it needs the testbed: deselect it on a Kafka of yours by -m 'not faults'")
+
+    async def act(*words: str) -> None:
+        await asyncio.to_thread(run, testbed, "fault", *words, timeout_seconds=90)
+
+    return act
+
+
+@pytest_asyncio.fixture(name="replicated")
+async def _replicated(kafka_cluster: KafkaCluster) -> AsyncIterator[KafkaSite]:
+    """A log with as many copies as there are brokers, three at most, of which two must be there."""
+    brokers = await asyncio.to_thread(kafka_cluster.broker_count)
+    site = KafkaSite(kafka_cluster, replication_factor=min(3, brokers))
+    await site.create()
+    if brokers > 1:
+        await asyncio.to_thread(kafka_cluster.configure_topic, site.topic, {"min.insync.replicas": "2"})
+    yield site
+    await site.close()
+
+
+@pytest.mark.parametrize(
+    ("breaks", "mends"),
+    [
+        ("broker-kill {0}", "broker-start {0}"),
+        ("broker-pause {0}", "broker-resume {0}"),
+        ("broker-partition {0}", "heal kafka{0}"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_nothing_acknowledged_is_lost_or_doubled_when_the_leader_fails(
+    replicated: KafkaSite, fault: Break, breaks: str, mends: str
+) -> None:
+    site = replicated
+    writer, reader = site.handle(), site.handle()
+    await writer.open()
+    await reader.open()
+    writing, following = Writing(writer), Following(reader)
+    leader = await asyncio.to_thread(site.cluster.leader, site.topic)
+    async with in_background(writing.run, following.run):
+        await eventually(lambda: len(writing.acknowledged) > 200, timeout_seconds=RECOVERY_SECONDS)
+        unknown, unavailable = len(writing.unknown), len(writing.unavailable)
+        try:
+            await fault(*breaks.format(leader).split())
+            await eventually(
+                lambda: len(writing.unavailable) > unavailable,
+                timeout_seconds=RECOVERY_SECONDS,
+                what="an append that is not sent at all",
+            )
+            assert len(writing.unknown) <= unknown + 1, "only what was under way is unknown; nothing is sent behind it"
+        finally:
+            await fault(*mends.format(leader).split())
+        again = len(writing.acknowledged) + 200
+        await eventually(lambda: len(writing.acknowledged) > again, timeout_seconds=RECOVERY_SECONDS, what="recovery")
+        assert writer.counters.fences == len(writing.unknown)
+    end = await writer.end()
+    fresh = site.handle()
+    await fresh.open()
+    records = await read_to(fresh, end)
+    writing.check(records)
+    assert following.records == records[: len(following.records)]
+    assert len(following.records) > again, "the reader has followed through the fault"
+
+
+@pytest.mark.asyncio
+async def test_a_clean_stop_of_the_leader_costs_no_write_its_certainty(replicated: KafkaSite, fault: Break) -> None:
+    """A broker that is told to stop answers what it has taken; a rolling restart of Kafka leaves nothing unknown."""
+    site = replicated
+    writer = site.handle()
+    await writer.open()
+    writing = Writing(writer)
+    leader = str(await asyncio.to_thread(site.cluster.leader, site.topic))
+    async with in_background(writing.run):
+        await eventually(lambda: len(writing.acknowledged) > 100, timeout_seconds=RECOVERY_SECONDS)
+        try:
+            await fault("broker-stop", leader)
+        finally:
+            await fault("broker-start", leader)
+        again = len(writing.acknowledged) + 100
+        await eventually(lambda: len(writing.acknowledged) > again, timeout_seconds=RECOVERY_SECONDS, what="recovery")
+    writing.check(await read_to(writer, await writer.end()))
