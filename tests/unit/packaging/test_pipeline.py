@@ -17,7 +17,8 @@ def run_with_failures(stages: list[Stage], *failing: str) -> tuple[list[str], li
 
 
 def stages_of(goal: str, *, own_cluster: bool = False, keep: bool = False) -> list[Stage]:
-    return plan(goal_of(goal, arguments=("-x",)), image="registry/image:1", own_cluster=own_cluster, keep=keep)
+    asked = goal_of(goal, arguments=("-x",), own_cluster=own_cluster)
+    return plan(asked, image="registry/image:1", own_cluster=own_cluster, keep=keep)
 
 
 def test_everything_runs_quickest_first_and_the_testbed_is_removed_at_the_end() -> None:
@@ -55,8 +56,10 @@ def test_integration_tests_alone_need_no_nodes_and_no_image() -> None:
     assert names == ["venv", "testbed-build", "testbed up", "integration", "testbed down"]
 
 
-def test_on_the_user_s_cluster_no_testbed_is_touched() -> None:
-    assert [stage.name for stage in stages_of("e2e", own_cluster=True)] == ["venv", "e2e"]
+def test_on_the_user_s_cluster_no_testbed_is_touched_and_no_broker_is_broken() -> None:
+    stages = stages_of("e2e", own_cluster=True)
+    assert [stage.name for stage in stages] == ["venv", "e2e"]
+    assert stages[-1].command[-3:] == ("-m", "not faults", "-x")
 
 
 def test_a_testbed_that_is_to_be_kept_is_not_removed() -> None:
