@@ -39,9 +39,9 @@ class AdminHandler:
         """No page takes a body."""
         return 0
 
-    def plain_get(self, target: bytes) -> bytes | None:
+    def plain_get(self, target: bytes, token: bytes | None) -> bytes | None:
         """Nothing here is asked for often enough to deserve a short way."""
-        del target
+        del target, token
         return None
 
     def admit(self, request: Request) -> Response | None:

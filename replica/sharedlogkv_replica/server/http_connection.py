@@ -7,10 +7,10 @@ Invariants:
     4. Every answer made during one event of the loop leaves in one write, up to `_FLUSH_ANSWERS` and large bodies.
     5. `_short_way` is true only if nothing waits, is held or paused, and the connection is to stay.
 
-Most requests of most clients are a GET without any header field that matters, answered from memory. They take the
-short way (`take_plain`): no request object, no queue. And most clients send the same header with every request of a
-connection: once the reader has found one plain, `_tail` remembers what followed the target, and a request that is the
-same but for its target is not parsed at all.
+Most requests of most clients are a GET without any header field that matters but a token, answered from memory. They
+take the short way (`take_plain`): no request object, no queue. And most clients send the same header with every request
+of a connection: once the reader has found one plain, `_tail` remembers what followed the target, and a request that is
+the same but for its target is not parsed at all.
 """
 
 import asyncio
@@ -59,8 +59,9 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active", "_active_request", "_client_done", "_clock", "_counters", "_ended", "_ended_at", "_handler",
-        "_held", "_limits", "_out", "_plain", "_plain_get", "_read_paused", "_reader", "_server", "_short_way",
-        "_stalled_bytes", "_stalled_since", "_tail", "_transport", "_waiting", "_waiting_bytes", "_write_paused",
+        "_held", "_limits", "_out", "_plain", "_plain_get", "_plain_token", "_read_paused", "_reader", "_server",
+        "_short_way", "_stalled_bytes", "_stalled_since", "_tail", "_tail_token", "_transport", "_waiting",
+        "_waiting_bytes", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, server: Host) -> None:
@@ -77,6 +78,8 @@ class HttpConnection(asyncio.Protocol):
         self._held = memoryview(b"")  # bytes that came in and were not fed to the reader yet
         self._plain = False  # the event under way saw a request that took the short way
         self._tail = b""
+        self._plain_token: bytes | None = None
+        self._tail_token: bytes | None = None
 
         self._active: Deferred | None = None
         self._active_request: Request | None = None
@@ -107,7 +110,7 @@ class HttpConnection(asyncio.Protocol):
         counters, reader, tail = self._counters, self._reader, self._tail
         counters.received_bytes += len(data)
         if self._short_way and tail and data.endswith(tail) and data[:5] == b"GET /" and reader.phase == IDLE:
-            answer = self._plain_get(data[4 : -len(tail)])
+            answer = self._plain_get(data[4 : -len(tail)], self._tail_token)
             if answer is not None:
                 reader.since = self._clock.now
                 counters.sent_bytes += len(answer)
@@ -167,7 +170,7 @@ class HttpConnection(asyncio.Protocol):
         """
         tail = data[data.find(b" ", 5) :]
         if data[:5] == b"GET /" and tail.find(b"\r\n\r\n") == len(tail) - 4 and len(tail) <= _TAIL_BYTES:
-            self._tail = tail
+            self._tail, self._tail_token = tail, self._plain_token
 
     def _feed_held(self) -> None:
         """Reads what is held, piece by piece, until it is used up or enough requests wait."""
@@ -212,14 +215,15 @@ class HttpConnection(asyncio.Protocol):
 
     # --- answering: the reader's sink ---
 
-    def take_plain(self, target: bytes) -> bool:
+    def take_plain(self, target: bytes, token: bytes | None) -> bool:
         """Answers `GET target` at once, if it is its turn and the handler can."""
         if not self._short_way:
             return False
-        answer = self._plain_get(target)
+        answer = self._plain_get(target, token)
         if answer is None:
             return False
         self._plain = True
+        self._plain_token = token
         self._out.append(answer)
         if len(self._out) >= _FLUSH_ANSWERS:
             self._flush()

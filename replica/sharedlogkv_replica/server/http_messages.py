@@ -79,11 +79,12 @@ class Handler(Protocol):
         """The largest request body, at the moment."""
         ...
 
-    def plain_get(self, target: bytes) -> bytes | None:
+    def plain_get(self, target: bytes, token: bytes | None) -> bytes | None:
         """The whole answer, head and body, to `GET target` on a connection that stays, if it is 200 at once.
 
-        Only asked when the request bears no field of `NOTED_FIELDS` but `Host`. None means: ask `handle`, and is the
-        only answer to a target with any byte that is not in `PLAIN_TARGET`: it may not have been parsed.
+        Only asked when the request bears no field of `NOTED_FIELDS` but `Host` and perhaps `SLKV-Token`, whose value
+        `token` is. None means: ask `handle`, and is the only answer to a target with any byte that is not in
+        `PLAIN_TARGET`: it may not have been parsed.
         """
         ...
 

@@ -33,8 +33,8 @@ BODY: Final = 2
 class RequestSink(Protocol):
     """Where requests go."""
 
-    def take_plain(self, target: bytes) -> bool:
-        """Answers `GET target`, which bears no field that matters, if it can be done at once; False: use `take`."""
+    def take_plain(self, target: bytes, token: bytes | None) -> bool:
+        """Answers `GET target` without fields that matter but a token, if it can be done at once; False: use `take`."""
         ...
 
     def take(self, request: Request) -> None:
@@ -57,7 +57,7 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_bytes", "_clock", "_counters", "_handler", "_head_bytes", "_headers", "_hosts", "_limits",
-        "_parser", "_sink", "_target", "_unseen_bytes", "_upgrade_with_body", "deaf", "phase", "since",
+        "_parser", "_sink", "_target", "_token", "_unseen_bytes", "_upgrade_with_body", "deaf", "phase", "since",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,7 @@ class RequestReader:
         self.since = clock.now
         self.deaf = False
         self._target = b""
+        self._token: bytes | None = None  # apart from the others, since it alone needs no thought about framing
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = 0  # of its finished fields
         self._unseen_bytes = 0  # fed since the last sign of progress
@@ -118,6 +119,7 @@ class RequestReader:
         self.phase = HEAD
         self.since = self._clock.now
         self._target = b""
+        self._token = None
         self._hosts = self._head_bytes = self._unseen_bytes = 0
         if self._headers:
             self._headers = {}
@@ -141,6 +143,9 @@ class RequestReader:
             return
         if field == b"connection" and value == b"keep-alive" and self._parser.get_http_version() == "1.1":
             return  # many clients say so in every request; it changes nothing, and must not cost the short way
+        if field == b"slkv-token":
+            self._token = value if self._token is None else self._token + b", " + value
+            return
         old = self._headers.get(field)
         self._headers[field] = value if old is None else old + b", " + value
 
@@ -175,7 +180,7 @@ class RequestReader:
             and self._hosts == 1
             and self._parser.should_keep_alive()
             and self._parser.get_method() == b"GET"
-            and self._sink.take_plain(self._target)
+            and self._sink.take_plain(self._target, self._token)
         ):
             self.phase = IDLE
         elif self._upgrade_with_body:
@@ -193,7 +198,7 @@ class RequestReader:
         if coding is not None and (coding.lower() != b"chunked" or version == "1.0"):
             self.refuse(problem("bad-request", "the only transfer coding is chunked, and not with HTTP/1.0"))
             return
-        if length is not None and int(length) > self._handler.body_limit_bytes:
+        if length is not None and (len(length) > 18 or int(length) > self._handler.body_limit_bytes):
             self._refuse_large_body()
             return
         if coding is None and (length is None or int(length) == 0):
@@ -227,6 +232,8 @@ class RequestReader:
         self._sink.take(request)
 
     def _build_request(self, version: str) -> Request:
+        if self._token is not None:
+            self._headers[b"slkv-token"] = self._token
         return Request(
             self._parser.get_method(),
             self._target,

@@ -87,13 +87,14 @@ class Reads:
                 assert_never(decision)
 
     async def _wait(self, decision: WaitFor | Barrier, *, timeout_seconds: float) -> None:
-        deadline = time.monotonic() + timeout_seconds
-        offset = decision.offset
-        if isinstance(decision, Barrier):
-            barrier = await self._replica.barrier(timeout_seconds=timeout_seconds)
-            offset = barrier if offset is None else max(offset, barrier)
-        assert offset is not None
-        await self._replica.wait_applied(offset, timeout_seconds=max(0.0, deadline - time.monotonic()))
+        if isinstance(decision, WaitFor):
+            await self._replica.wait_applied(decision.offset, timeout_seconds=timeout_seconds)
+            return
+        started = time.monotonic()
+        barrier = await self._replica.barrier(timeout_seconds=timeout_seconds)
+        offset = barrier if decision.offset is None else max(decision.offset, barrier)
+        left_seconds = max(0.0, timeout_seconds - (time.monotonic() - started))
+        await self._replica.wait_applied(offset, timeout_seconds=round(left_seconds, 3))
 
     def _defer(self, wait: Coroutine[object, object, None], render: Render) -> Deferred:
         self._counters.read_waits += 1

@@ -223,6 +223,26 @@ async def test_a_malformed_token_is_refused(token: str) -> None:
         assert (await service.ask("GET", "/v1/kv/a", slkv_token=token)).problem == "token-invalid"
 
 
+async def test_a_token_means_the_same_to_a_plain_get_and_to_any_other() -> None:
+    async with serving(read_timeout_seconds=0.05) as service:
+        await service.put("a", b"1")
+        await service.put("b", b"2")
+        client = await service.connect()
+        offsets = ["0", "1", "01", "2", "99", "", "+1", "1 ", "1_0", "x", "9" * 18, "9" * 19, "0" * 5000]
+        tokens = [f"{service.log_id}:0:{offset}" for offset in offsets]
+        tokens += [f"{service.log_id}:1:0", f"{service.log_id}:0", "", "other:0:0", f"x{service.log_id}:0:0"]
+        for token in tokens:
+            plain = await client.ask("GET", "/v1/kv/a", slkv_token=token)
+            full = await client.ask("GET", "/v1/kv/a?consistency=session", slkv_token=token)
+            again = await client.ask("GET", "/v1/kv/a", slkv_token=token)
+            assert plain.status == full.status == again.status
+            if plain.status == 200:
+                assert plain.headers == full.headers == again.headers
+            else:
+                assert plain.problem == full.problem == again.problem
+        assert service.counters.plain_reads == 2 * len(["0", "1", "01", "1 "])
+
+
 async def test_two_tokens_are_no_token() -> None:
     async with serving() as service:
         client = await service.connect()

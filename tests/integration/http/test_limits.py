@@ -148,6 +148,13 @@ async def test_connections_turned_away_take_no_place_of_others() -> None:
         assert (await service.ask("GET", "/v1/kv/a")).status == 404
 
 
+async def test_a_length_of_thousands_of_digits_is_a_large_value() -> None:
+    async with serving() as service:
+        client = await service.connect()
+        await client.send(b"PUT /v1/kv/a HTTP/1.1\r\nHost: t\r\nContent-Length: " + b"0" * 5000 + b"1\r\n\r\nx")
+        assert (await client.reply()).problem == "value-too-large"
+
+
 @pytest.mark.parametrize(
     ("start", "part"),
     [

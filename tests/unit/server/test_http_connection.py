@@ -26,8 +26,9 @@ class ScriptedHandler:
         self.handled: list[bytes] = []
         self.promises: list[asyncio.Future[bytes]] = []
 
-    def plain_get(self, target: bytes) -> bytes | None:
+    def plain_get(self, target: bytes, token: bytes | None) -> bytes | None:
         """One of the answers of a script."""
+        del token
         if target == b"/plain-bug":
             raise ZeroDivisionError
         return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain" if target == b"/plain" else None
