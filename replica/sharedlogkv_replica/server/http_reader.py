@@ -141,6 +141,7 @@ class RequestReader:
         if field == b"host":
             self._hosts += 1
             return
+        value = value.rstrip(b" \t")  # which is no part of it (RFC 9112 section 5.1), and which the parser leaves
         if field == b"connection" and value == b"keep-alive" and self._parser.get_http_version() == "1.1":
             return  # many clients say so in every request; it changes nothing, and must not cost the short way
         if field == b"slkv-token":

@@ -163,6 +163,20 @@ async def test_a_client_that_says_keep_alive_every_time_gets_the_plain_answer() 
         assert service.counters.plain_reads == 2
 
 
+async def test_blanks_around_a_field_value_are_no_part_of_it() -> None:
+    async with serving() as service:
+        client = await service.connect()
+        await client.send(
+            b"PUT /v1/kv/a HTTP/1.1\r\nHost:\tt \r\nTransfer-Encoding:  chunked \t\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+        )
+        put = await client.reply()
+        assert put.status == 204
+        get = await client.ask(
+            "GET", "/v1/kv/a", slkv_token=f"  {put.header('slkv-token')}\t ", connection="keep-alive "
+        )
+        assert (get.status, service.counters.plain_reads) == (200, 1)
+
+
 async def test_a_chunked_value_is_put_together() -> None:
     async with serving() as service:
         client = await service.connect()
