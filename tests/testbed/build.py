@@ -20,6 +20,7 @@ from .errors import TestbedError
 from .processes import lock
 
 _LIFE_SIGN_SECONDS = 30
+_SCRATCH = layout.SCRATCH
 _STAMPS = layout.CACHE / "stamps"
 _LOCK = layout.CACHE / "locks/.build"  # no instance can bear this name
 
@@ -89,6 +90,8 @@ def build(steps: Sequence[Step], *, running: Sequence[str]) -> None:
     """
     begin = time.monotonic()
     with lock(_LOCK, "another `testbed build` is at work"):
+        _remove(_SCRATCH)  # a build that was killed may have left something
+        _SCRATCH.mkdir(parents=True)
         for number, step in enumerate(steps, 1):
             label = f"[{number:2}/{len(steps)}] {step.name:20}"
             if step.is_current():

@@ -42,7 +42,7 @@ def build_pause(archive: Path) -> None:
 
 def build_base(archive: Path) -> None:
     """Builds the image that others are built from: Debian with its Python, by debootstrap."""
-    with tempfile.TemporaryDirectory(dir=layout.CACHE) as folder:
+    with tempfile.TemporaryDirectory(dir=layout.SCRATCH) as folder:
         root = Path(folder) / "root"
         packages = ["--variant=minbase", f"--include={BASE_PACKAGES}"]
         run(*CONTAINED, "debootstrap", *packages, RELEASE, root, _debian_mirror())

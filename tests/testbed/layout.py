@@ -27,6 +27,7 @@ IMAGES = CACHE / "images"
 JARS = CACHE / "kafka-jars"
 KAFKA_FORMATTED = CACHE / "kafka-formatted"
 KAFKA_CLASSES = CACHE / "kafka-classes.jsa"
+SCRATCH = CACHE / "scratch"  # of the build that is at work; empty otherwise
 PATH = f"{BIN}:{APPLETS}"
 
 NAMESPACE_PREFIX = "slkv-"

@@ -172,8 +172,10 @@ def fault(instance: Instance, name: str, arguments: list[str]) -> None:
     chosen.check(name, arguments)
     with _changing(instance):
         hosts = Hosts(instance, state.load(instance))
-        chosen.act(hosts, arguments)
-        state.save(instance, hosts.state)
+        try:
+            chosen.act(hosts, arguments)
+        finally:  # also when it failed half-way: what it has started must be known
+            state.save(instance, hosts.state)
     if chosen.wait:
         chosen.wait(hosts, arguments)
 
@@ -190,9 +192,8 @@ def status(instance: Instance) -> bool:
             for key, process in present.processes.items()
             if process.host == name
         )
-        print(
-            f"{name:8} {host.address:13} {'up' if host.init.alive() else 'DOWN':5} {memory_mib:5} MiB {cpu_seconds:8.1f} cpu-s  {listed}"
-        )
+        line = f"{name:8} {host.address:13} {'up' if host.init.alive() else 'DOWN':5}"
+        print(f"{line} {memory_mib:5} MiB {cpu_seconds:8.1f} cpu-s  {listed}")
     return present.complete and not present.dead()
 
 

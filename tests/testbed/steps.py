@@ -137,7 +137,7 @@ def _java_identity() -> str:
 
 def _archive_classes(new: Path) -> None:
     """Runs a broker once, in a network namespace that has a loopback alone, and archives the classes it has loaded."""
-    with tempfile.TemporaryDirectory(dir=layout.CACHE) as folder:
+    with tempfile.TemporaryDirectory(dir=layout.SCRATCH) as folder:
         data, settings, log = (Path(folder) / name for name in ("data", "broker.properties", "log"))
         kafka.write_storage(data, 1)
         settings.write_text(kafka.properties(1, brokers=1, data=data))

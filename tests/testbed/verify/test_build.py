@@ -13,6 +13,7 @@ from tests.testbed.build import Step
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own."""
     monkeypatch.setattr(build, "_STAMPS", tmp_path / "stamps")
+    monkeypatch.setattr(build, "_SCRATCH", tmp_path / "scratch")
     monkeypatch.setattr(build, "_LOCK", tmp_path / "locks/build")
     return tmp_path
 
