@@ -167,7 +167,7 @@ async def test_blanks_around_a_field_value_are_no_part_of_it() -> None:
     async with serving() as service:
         client = await service.connect()
         await client.send(
-            b"PUT /v1/kv/a HTTP/1.1\r\nHost:\tt \r\nTransfer-Encoding:  chunked \t\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+            b"PUT /v1/kv/a HTTP/1.1\r\nHost:\tt \r\nTransfer-Encoding:  chunked  \r\n\r\n1\r\nx\r\n0\r\n\r\n"
         )
         put = await client.reply()
         assert put.status == 204
