@@ -1,7 +1,8 @@
 """Shares one admin client per Kafka cluster, closes it when nobody uses it, and bounds what a dead cluster holds up.
 
 At most so many reconciles may be busy with one cluster: those beyond are turned away with `KafkaBusy` and come back in
-a moment, so a cluster that never answers can't occupy every worker.
+a moment, so a cluster that never answers can't occupy every worker. And once it has not answered one of them, it is not
+asked again for a few seconds: the others get the same answer at once.
 """
 
 import asyncio
@@ -10,10 +11,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sharedlogkv_operator.errors import KafkaBusy
+from sharedlogkv_operator.errors import KafkaBusy, KafkaUnavailable
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 
 IDLE_SECONDS: Final = 120.0
+PAUSE_SECONDS: Final = 3.0
 
 
 class ClosableAdmin(KafkaAdmin, Protocol):
@@ -32,6 +34,7 @@ class KafkaClusters(Protocol):
 
         Raises:
             KafkaBusy: on entering, if enough others are busy with this cluster.
+            KafkaUnavailable: on entering, if it has not answered somebody else just now.
         """
         ...
 
@@ -40,6 +43,8 @@ class KafkaClusters(Protocol):
 class _Member:
     admin: ClosableAdmin
     leases: int = 0
+    silence: str = ""
+    silent_until: float = 0.0
     closing: asyncio.TimerHandle | None = None
 
 
@@ -68,6 +73,9 @@ class KafkaPool:
         member = self._members.get(bootstrap_servers)
         if member is None:
             member = self._members[bootstrap_servers] = _Member(self._open_admin(bootstrap_servers))
+        loop = asyncio.get_running_loop()
+        if loop.time() < member.silent_until:
+            raise KafkaUnavailable(member.silence)
         if member.leases >= self._leases_limit:
             raise KafkaBusy(f"{member.leases} resources are busy with {bootstrap_servers} already")
         if member.closing is not None:
@@ -76,10 +84,12 @@ class KafkaPool:
         member.leases += 1
         try:
             yield member.admin
+        except KafkaUnavailable as error:
+            member.silence, member.silent_until = str(error), loop.time() + PAUSE_SECONDS
+            raise
         finally:
             member.leases -= 1
             if member.leases == 0:
-                loop = asyncio.get_running_loop()
                 member.closing = loop.call_later(self._idle_seconds, self._close_idle, bootstrap_servers)
 
     async def close(self) -> None:

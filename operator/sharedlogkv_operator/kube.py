@@ -16,6 +16,7 @@ import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
+from yaml import YAMLError
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.desired import Manifest
@@ -266,6 +267,6 @@ async def load_configuration() -> kubernetes_client.Configuration:
             await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
                 client_configuration=configuration
             )
-    except (kubernetes_config.ConfigException, OSError, ValueError) as error:
+    except (kubernetes_config.ConfigException, OSError, LookupError, TypeError, ValueError, YAMLError) as error:
         raise ConfigError(f"no way to log in to Kubernetes: {_describe(error)}") from error
     return configuration

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sharedlogkv_operator.errors import KafkaBusy
+from sharedlogkv_operator.errors import KafkaBusy, KafkaUnavailable
 from sharedlogkv_operator.kafka_pool import KafkaPool
 from tests.support.operator_fakes import FakeKafka
 from tests.support.virtual_time import run as run_virtual
@@ -76,6 +76,26 @@ def test_a_cluster_that_holds_its_users_up_turns_further_ones_away_and_no_other_
                     pass
             async with pool.lease("alive:1"):
                 pass
+        async with pool.lease("dead:1"):
+            pass
+        await pool.close()
+
+    run_virtual(scenario())
+
+
+def test_a_cluster_that_has_not_answered_is_not_asked_again_for_a_moment_and_all_get_the_same_answer() -> None:
+    async def scenario() -> None:
+        pool = KafkaPool(Opener(), leases_limit=1)
+        with pytest.raises(KafkaUnavailable):
+            async with pool.lease("dead:1"):
+                raise KafkaUnavailable("no answer from dead:1")
+        for _ in range(2):
+            with pytest.raises(KafkaUnavailable, match="no answer from dead:1"):
+                async with pool.lease("dead:1"):
+                    raise AssertionError("it was asked again")
+        async with pool.lease("alive:1"):
+            pass
+        await asyncio.sleep(3.1)
         async with pool.lease("dead:1"):
             pass
         await pool.close()

@@ -1,0 +1,312 @@
+"""The operator as a process: its rights, its watches, its stop, its death, and what trouble may not spread."""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import yaml
+
+from sharedlogkv_operator.kafka_admin import ConfluentAdmin
+from tests.support.cluster import CHART, Cluster
+from tests.support.environment import Environment
+from tests.support.kubernetes import KubeApi, build_store, condition, until
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
+
+Manifest = dict[str, Any]
+
+NOWHERE = "127.0.0.1:1"
+CALM_SECONDS = 3600
+"""A resync interval that no test lives to see: what happens, happens by watches."""
+
+
+@dataclass(slots=True)
+class Running:
+    """An operator's process, its HTTP port, and what it has logged."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    lines: list[Manifest]
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """An answer of its HTTP port."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{self.port}{path}") as response,
+        ):
+            return response.status, await response.text()
+
+    async def is_ready(self) -> bool:
+        """Whether it says that it is ready."""
+        return (await self.get("/readyz"))[0] == 200
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Sends it the signal; its exit status."""
+        self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+
+def environment_of(kubeconfig: Path | str, **variables: object) -> dict[str, str]:
+    """The process's environment; `variables` are the operator's own, in lower case."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SLKV_")}
+    defaults = {
+        "replica_image": "localhost/sharedlogkv-absent:0",
+        "http_host": "127.0.0.1",
+        "http_port": 0,
+        "resync_seconds": CALM_SECONDS,
+    }
+    ours = {f"SLKV_OPERATOR_{key.upper()}": str(value) for key, value in {**defaults, **variables}.items()}
+    return {**inherited, "KUBECONFIG": str(kubeconfig), **ours}
+
+
+@asynccontextmanager
+async def running(kubeconfig: Path | str, **variables: object) -> AsyncIterator[Running]:
+    """An operator that listens; killed in the end, if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sharedlogkv_operator"),
+        env=environment_of(kubeconfig, **variables),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    started = json.loads(await process.stdout.readline())
+    assert started["message"] == "started"
+    operator = Running(process, started["http_port"], [started])
+    reading = asyncio.create_task(read_lines(process.stdout, operator.lines))
+    try:
+        yield operator
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reading
+
+
+async def read_lines(stream: asyncio.StreamReader, lines: list[Manifest]) -> None:
+    while line := await stream.readline():
+        lines.append(json.loads(line))
+
+
+@pytest_asyncio.fixture
+async def kubeconfig(cluster: Cluster, environment: Environment, api: KubeApi, namespace: str, tmp_path: Path) -> Path:
+    """Logs in as the chart's service account, which has the chart's rights in this namespace and no others."""
+    templates = ("templates/serviceaccount.yaml", "templates/rbac.yaml")
+    shown = [word for template in templates for word in ("--show-only", template)]
+    values = ("--kube-version", "1.34.0", "--set-json", f'watchNamespaces=["{namespace}"]')
+    manifests = cluster.helm("template", "op", str(CHART), "--namespace", namespace, *shown, *values)
+    cluster.kubectl("apply", "--filename", "-", namespace=namespace, stdin=manifests)
+    account = next(m for m in yaml.safe_load_all(manifests) if m and m["kind"] == "ServiceAccount")["metadata"]["name"]
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    token = (await api.call("POST", path, body={"spec": {"expirationSeconds": 3600}}))["status"]["token"]
+    admin = yaml.safe_load(await asyncio.to_thread(Path(environment.kubeconfig).read_text))
+    cluster_entry = dict(admin["clusters"][0]["cluster"])
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": cluster_entry}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    found = tmp_path / "kubeconfig"
+    found.write_text(yaml.safe_dump(config))
+    return found
+
+
+async def ready_topic(api: KubeApi, namespace: str, name: str = "store") -> Manifest | None:
+    """The store, if its topic is ready and its Deployment is there."""
+    body = await api.get("SharedLogKV", namespace, name)
+    if condition(body, "TopicReady").get("status") != "True":
+        return None
+    return body if await api.get("Deployment", namespace, name) else None
+
+
+def store(environment: Environment, namespace: str, topic: str, *, policy: str = "Retain", **spec: Any) -> Manifest:
+    fields = {"name": topic, "replicationFactor": 1, "minInSyncReplicas": 1, "reclaimPolicy": policy}
+    return build_store(namespace, servers=environment.kafka, **{"topic": fields, **spec})
+
+
+async def test_with_the_chart_s_rights_in_one_namespace_it_does_all_that_it_must(
+    environment: Environment, api: KubeApi, kubeconfig: Path, namespace: str, topic: str, admin: ConfluentAdmin
+) -> None:
+    async with running(kubeconfig, namespaces=namespace) as operator:
+        await until(operator.is_ready, what="a ready operator")
+        manifest = store(environment, namespace, topic, policy="Delete", replicas=2)
+        await api.create("SharedLogKV", manifest)
+        body = await until(lambda: ready_topic(api, namespace), what="a topic and a Deployment")
+        assert body["metadata"]["finalizers"] == ["sharedlog.dev/topic"]
+        assert "annotations" not in body["metadata"]
+        await api.patch("SharedLogKV", namespace, "store", {"spec": {"replicas": 1}})
+
+        async def budget_is_gone() -> bool:
+            return await api.get("PodDisruptionBudget", namespace, "store") is None
+
+        await until(budget_is_gone, what="the end of the disruption budget")
+        # A second event of the same kind is counted: that needs rights of its own.
+        await admin.alter_topic(topic, {"cleanup.policy": "compact,delete"})
+        await api.patch("SharedLogKV", namespace, "store", {"spec": {"replicas": 2}})
+
+        async def reconfigured(times: int) -> bool:
+            events = await api.list("Event", namespace)
+            counts = [event["count"] for event in events if event["reason"] == "TopicReconfigured"]
+            return counts == [times]
+
+        await until(lambda: reconfigured(1), what="the setting set back")
+        await admin.alter_topic(topic, {"cleanup.policy": "compact,delete"})
+        await api.patch("SharedLogKV", namespace, "store", {"spec": {"replicas": 3}})
+        await until(lambda: reconfigured(2), what="the setting set back again")
+
+        await api.delete("SharedLogKV", namespace, "store")
+
+        async def is_gone() -> bool:
+            return await api.get("SharedLogKV", namespace, "store") is None
+
+        await until(is_gone, what="the end of the resource")
+        assert await admin.describe_topic(topic) is None
+        assert await operator.stop() == 0
+    told = [line for line in operator.lines if line["level"] in ("warning", "error")]
+    assert told == []
+
+
+async def test_changes_are_seen_at_once(
+    environment: Environment, api: KubeApi, namespace: str, topic: str, cluster: Cluster
+) -> None:
+    async with running(environment.kubeconfig, namespaces=namespace) as operator:
+        await until(operator.is_ready, what="a ready operator")
+        await api.create("SharedLogKV", store(environment, namespace, topic, replicas=1))
+        await until(lambda: ready_topic(api, namespace), what="a topic and a Deployment")
+        first = await api.get("Deployment", namespace, "store")
+        assert first is not None
+        await api.delete("Deployment", namespace, "store", propagationPolicy="Background")
+
+        async def is_another() -> bool:
+            found = await api.get("Deployment", namespace, "store")
+            return found is not None and found["metadata"]["uid"] != first["metadata"]["uid"]
+
+        await until(is_another, what="the Deployment made anew")
+        cluster.kubectl("wait", "slkv/store", "--for=condition=TopicReady", "--timeout=20s", namespace=namespace)
+        body = await api.get("SharedLogKV", namespace, "store")
+        assert body is not None
+        assert "finalizers" not in body["metadata"]
+        assert "annotations" not in body["metadata"]
+
+
+async def test_a_killed_operator_s_successor_goes_on_where_it_was(
+    environment: Environment, api: KubeApi, namespace: str, topic: str, admin: ConfluentAdmin
+) -> None:
+    async def has_topic() -> bool:
+        return await admin.describe_topic(topic) is not None
+
+    async with running(environment.kubeconfig, namespaces=namespace) as operator:
+        await until(operator.is_ready, what="a ready operator")
+        await api.create("SharedLogKV", store(environment, namespace, topic))
+        await until(has_topic, what="a topic", every_seconds=0.001)
+        assert await operator.stop(signal.SIGKILL) == -signal.SIGKILL
+    made = await admin.describe_topic(topic)
+    assert made is not None
+    async with running(environment.kubeconfig, namespaces=namespace):
+        body = await until(lambda: ready_topic(api, namespace), what="a topic and a Deployment")
+    assert body["status"]["topic"]["id"] == made.id
+    assert condition(body, "Stalled")["status"] == "False"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_cleanly_in_seconds_even_while_kafka_does_not_answer(
+    environment: Environment, api: KubeApi, namespace: str, number: signal.Signals
+) -> None:
+    await api.create("SharedLogKV", build_store(namespace, servers=NOWHERE))
+    async with running(environment.kubeconfig, namespaces=namespace) as operator:
+        await until(operator.is_ready, what="a ready operator")
+
+        async def is_under_way() -> bool:
+            return 'describe_topics"} 1.0' in (await operator.get("/metrics"))[1]
+
+        await until(is_under_way, what="a request to Kafka")
+        began = time.monotonic()
+        assert await operator.stop(number) == 0
+        assert time.monotonic() - began < 12
+    assert [line["message"] for line in operator.lines][-1] == "stopped"
+
+
+async def test_a_dead_kafka_cluster_delays_no_store_on_another(
+    environment: Environment, api: KubeApi, namespace: str, topic: str
+) -> None:
+    for index in range(8):
+        await api.create("SharedLogKV", build_store(namespace, f"dead-{index}", servers=NOWHERE))
+    async with running(environment.kubeconfig, namespaces=namespace, workers=2) as operator:
+        await until(operator.is_ready, what="a ready operator")
+        await api.create("SharedLogKV", store(environment, namespace, topic))
+        # One of the two workers is always free: well before a dead cluster's first deadline.
+        await until(lambda: ready_topic(api, namespace), what="a topic and a Deployment", timeout_seconds=10)
+
+        async def are_all_told() -> bool:
+            stores = await api.list("SharedLogKV", namespace)
+            reasons = [condition(body, "Ready").get("reason") for body in stores]
+            return reasons.count("KafkaUnavailable") == 8
+
+        await until(are_all_told, what="the trouble told of each", timeout_seconds=60)
+        status, text = await operator.get("/metrics")
+        assert status == 200
+        assert 'slkv_operator_resources{condition="TopicReady",status="Unknown"} 8.0' in text
+        assert (await operator.get("/healthz"))[0] == 200
+
+
+async def test_without_rights_it_waits_and_says_so_and_goes_on_once_it_has_them(
+    environment: Environment, api: KubeApi, kubeconfig: Path, namespace: str, topic: str
+) -> None:
+    bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
+    (binding,) = (await api.call("GET", bindings))["items"]
+    name = binding["metadata"]["name"]
+    await api.call("DELETE", f"{bindings}/{name}")
+    async with running(kubeconfig, namespaces=namespace) as operator:
+
+        async def has_complained() -> bool:
+            return any("forbidden" in str(line.get("error")) for line in operator.lines)
+
+        await until(has_complained, what="a word about the missing rights")
+        assert (await operator.get("/healthz"))[0] == 200
+        status, text = await operator.get("/readyz")
+        assert (status, text) == (503, "not watching yet\n")
+        metadata = {"name": name, "namespace": namespace}
+        again = {"metadata": metadata, "roleRef": binding["roleRef"], "subjects": binding["subjects"]}
+        await api.call("POST", bindings, body=again)
+        await until(operator.is_ready, what="a ready operator")
+        await api.create("SharedLogKV", store(environment, namespace, topic))
+        await until(lambda: ready_topic(api, namespace), what="a topic and a Deployment")
+
+
+async def test_what_is_wrong_with_its_configuration_is_told_at_once_with_exit_status_2(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sharedlogkv_operator", "--workers", "none"),
+        env=environment_of(tmp_path / "absent", replica_image="", log_level="loud"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    for word in ("SLKV_OPERATOR_REPLICA_IMAGE", "SLKV_OPERATOR_WORKERS", "SLKV_OPERATOR_LOG_LEVEL"):
+        assert word in errors.decode()
+
+
+async def test_no_way_to_log_in_is_told_with_exit_status_2(tmp_path: Path) -> None:
+    broken = tmp_path / "kubeconfig"
+    broken.write_text(base64.b64encode(b"nonsense").decode())
+    for path in (broken, tmp_path / "absent"):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sharedlogkv_operator"),
+            env=environment_of(path),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await process.communicate()
+        assert process.returncode == 2, errors
+        assert "no way to log in to Kubernetes" in errors.decode()
