@@ -15,6 +15,7 @@ from sharedlogkv_replica.server.limits import Limits
 
 _BACKLOG = 4096  # a whole fleet may reconnect at once after a rollout; the kernel lowers it to net.core.somaxconn
 
+_SWEEP_CONNECTIONS = 500  # looked at in one go, about a microsecond each
 _TURNED_AWAY_LIMIT = 1000  # connections beyond the limit that get an answer at the same time; more are just cut
 
 
@@ -86,10 +87,19 @@ class HttpServer:
     def _sweep(self) -> None:
         """Ticks the clock and ends what has run out of time: one timer for all connections, none per request."""
         self.clock.tick()
-        for connection in tuple(self._connections):
-            connection.sweep()
+        self._sweep_some(list(self._connections))
+
+    def _sweep_some(self, connections: list[HttpConnection]) -> None:
+        """Sweeps some of `connections`, and the others in the next turns of the loop: requests go in between."""
+        for connection in connections[-_SWEEP_CONNECTIONS:]:
+            if connection in self._connections:  # it may have gone since the sweep began
+                connection.sweep()
+        del connections[-_SWEEP_CONNECTIONS:]
         loop = asyncio.get_running_loop()
-        self._sweeper = loop.call_later(self.limits.sweep_seconds, self._sweep)
+        if connections:
+            self._sweeper = loop.call_later(0, self._sweep_some, connections)
+        else:
+            self._sweeper = loop.call_later(self.limits.sweep_seconds, self._sweep)
 
     def _stop_sweeping(self) -> None:
         if self._sweeper is not None:

@@ -6,9 +6,11 @@ import time
 import pytest
 
 from sharedlogkv_replica.core.records import Entry
+from sharedlogkv_replica.server.http_connection import HttpConnection
 from sharedlogkv_replica.server.limits import Limits
 from tests.support.eventually import eventually
 from tests.support.http import Client, read_reply, request, serving
+from tests.support.transport import RecordingTransport
 
 pytestmark = pytest.mark.asyncio
 
@@ -191,6 +193,14 @@ async def test_an_idle_connection_is_ended_in_silence() -> None:
         assert (await client.ask("GET", "/v1/kv/a")).status == 404
         assert await client.ended() == b""
         assert time.monotonic() - began >= 0.2
+
+
+async def test_every_one_of_many_idle_connections_is_ended() -> None:
+    async with serving(limits=SOON) as service:
+        transports = [RecordingTransport(HttpConnection(service.server)) for _ in range(1200)]
+        assert service.counters.open_connections == 1200
+        await eventually(lambda: service.counters.open_connections == 0)
+        assert all(transport.closed for transport in transports)
 
 
 async def test_blank_lines_do_not_keep_a_connection_open() -> None:
