@@ -162,5 +162,6 @@ def _apply_service(
 def write_kubeconfig(hosts: Hosts, user: str) -> str:
     """Writes the kubeconfig of a user into the run directory and returns its path."""
     path = hosts.instance.run / f"{user}.kubeconfig"
-    path.write_text(api.kubeconfig(user))
+    if not path.exists():  # several processes share one, and none may find it half written
+        path.write_text(api.kubeconfig(user))
     return str(path)
