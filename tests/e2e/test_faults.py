@@ -1,0 +1,107 @@
+"""What a store does when its log is taken away: Kafka killed under load, and the topic deleted under its feet."""
+
+import functools
+import json
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.support.cluster import ADMIN_PORT, Cluster, condition_of
+from tests.support.commands import run
+from tests.support.environment import Environment
+from tests.support.load import Load
+from tests.support.replica_http import ReplicaClient
+from tests.support.store import Store
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def fault(environment: Environment) -> Callable[..., None]:
+    """Breaks or mends something of the testbed, by the words of its command `fault`."""
+    testbed = environment.testbed
+    if testbed is None:
+        pytest.fail("this breaks brokers, so it needs the testbed: deselect it on a Kafka of yours by -m 'not faults'")
+
+    def act(*words: str) -> None:
+        run(testbed, "fault", *words, timeout_seconds=90)
+
+    return act
+
+
+def is_refused(client: ReplicaClient) -> bool:
+    return client.get(b"mine").status == 503
+
+
+def brokers_of(kafka: AdminClient) -> list[int]:
+    return sorted(kafka.list_topics(timeout=10).brokers)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_kafka_killed_under_load_costs_no_acknowledged_write_and_no_read_and_all_mends_itself(
+    store: Store, kafka: AdminClient, fault: Callable[..., None]
+) -> None:
+    brokers = brokers_of(kafka)
+    pods = store.await_pods(3)
+    with Load(store.through_service(), clients=4) as load, store.clients(pods) as clients:
+        token = clients[0].put(b"steady", b"value").token
+        assert [client.get(b"steady", token=token).body for client in clients] == [b"value"] * 3
+        wait_until(lambda: load.requests > 200 or load.violations, what="the load runs", timeout_seconds=30)
+        for broker in brokers:
+            fault("broker-kill", str(broker))
+        wait_until(lambda: clients[0].put(b"probe", b"").status == 503, what="writes are refused", timeout_seconds=60)
+        refusal = clients[0].put(b"probe", b"")
+        assert refusal.status == 503
+        assert refusal.headers["retry-after"] == "1"
+        assert refusal.json()["type"].endswith("/log-unavailable")
+        for client in clients:
+            assert client.get(b"steady").body == b"value", "reads go on"
+        for broker in brokers:
+            fault("broker-start", str(broker))
+        before = load.requests
+        wait_until(lambda: load.requests > before + 200 or load.violations, what="writes go on", timeout_seconds=120)
+    assert load.violations == []
+    assert load.retried["503"] > 0, "the outage was not noticed"
+    after = store.await_pods(3)
+    assert [(pod.uid, pod.restarts) for pod in after] == [(pod.uid, 0) for pod in pods], "a replica was restarted"
+    store.await_ready()
+    with store.clients(after) as clients:
+        for client in clients:
+            for record in load.records:
+                for key, value in record.acknowledged.items():
+                    assert client.get(key, consistency="linearizable").body == value
+
+
+@pytest.mark.timeout(300)
+def test_a_topic_created_anew_with_a_longer_log_is_neither_served_nor_written(
+    store: Store, cluster: Cluster, kafka: AdminClient
+) -> None:
+    pods = store.await_pods(3)
+    with store.clients(pods) as clients:
+        token = clients[0].put(b"mine", b"value").token
+        assert clients[1].get(b"mine", token=token).body == b"value"
+
+        kafka.delete_topics([store.topic], operation_timeout=10)[store.topic].result(timeout=20)
+        wait_until(
+            lambda: store.topic not in kafka.list_topics(timeout=10).topics, what="it is gone", timeout_seconds=30
+        )
+        replaced = NewTopic(store.topic, 1, 1, config={"cleanup.policy": "compact"})
+        kafka.create_topics([replaced])[store.topic].result(timeout=20)
+
+        for client in clients:
+            wait_until(functools.partial(is_refused, client), what="not served", timeout_seconds=30)
+            answer = client.get(b"mine").json()
+            assert answer["type"].endswith("/not-ready")
+            assert "LogReplaced" in answer["detail"]
+            assert client.put(b"mine", b"lost").status == 503
+
+    def stalled() -> bool:
+        return condition_of(store.get(), "Stalled").get("reason") == "TopicReplaced"
+
+    wait_until(stalled, what="the resource tells of it", timeout_seconds=60)
+    assert condition_of(store.get(), "Ready")["status"] == "False"
+    assert [pod.restarts for pod in store.pods()] == [0] * 3, "waiting is no reason to restart"
+    with cluster.clients(pods[:1], namespace=store.namespace, port=ADMIN_PORT) as (admin,):
+        status = json.loads(admin.request("GET", "/status").body)
+    assert (status["ready"], status["reason"], status["store"]["keys"]) == (False, "LogReplaced", 0)
