@@ -25,10 +25,11 @@ class ScriptedHandler:
     def __init__(self) -> None:
         self.handled: list[bytes] = []
         self.promises: list[asyncio.Future[bytes]] = []
+        self.tokens: list[bytes | None] = []
 
     def plain_get(self, target: bytes, token: bytes | None) -> bytes | None:
         """One of the answers of a script."""
-        del token
+        self.tokens.append(token)
         if target == b"/plain-bug":
             raise ZeroDivisionError
         return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain" if target == b"/plain" else None
@@ -99,8 +100,26 @@ async def test_a_repeated_header_is_not_parsed_and_not_mistaken() -> None:
     connection.data_received(PLAIN[:-1])
     connection.data_received(b"\n")
     connection.data_received(b"POST" + PLAIN[3:])
+    connection.data_received(b"PUT" + PLAIN[3:])
     assert transport.output.count(b"plain") == 4
-    assert handler.handled == [b"/now", b"/plain"]
+    assert handler.handled == [b"/now", b"/plain", b"/plain"]
+
+
+async def test_a_repeated_header_ends_where_its_request_ends() -> None:
+    _, connection, transport = connect()
+    for _ in range(3):
+        connection.data_received(PLAIN + PLAIN[:7])
+        connection.data_received(PLAIN[7:])
+    assert transport.output.count(b"plain") == 6
+
+
+async def test_a_repeated_token_is_looked_at_every_time() -> None:
+    handler, connection, _ = connect()
+    for _ in range(3):
+        connection.data_received(request("GET", "/plain", slkv_token="some"))
+    connection.data_received(PLAIN)
+    connection.data_received(PLAIN)
+    assert handler.tokens == [b"some"] * 3 + [None] * 2
 
 
 async def test_one_request_is_handled_at_a_time() -> None:
