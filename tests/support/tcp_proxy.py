@@ -27,20 +27,18 @@ class _Passage:
 
 
 class TcpProxy:
-    """Forwards every connection to one server. Made by `proxy_to`.
+    """Forwards connections to any number of servers, from a port of its own for each. Made by `tcp_proxy`.
 
     Attributes:
-        port: where it listens, on 127.0.0.1.
         hold_requests: what clients send from now on is kept back, on each connection that sends while this is set;
             that connection's later bytes stay behind it. It outlives the client.
         lose_answers_to: the request whose answers never reach the client while this is set.
         lost_answers: how many did not.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self._upstream = (host, port)
+    def __init__(self) -> None:
+        self._servers: dict[tuple[str, int], asyncio.Server] = {}
         self._passages: list[_Passage] = []
-        self.port = 0
         self.hold_requests = False
         self.lose_answers_to: int | None = None
         self.lost_answers = 0
@@ -69,15 +67,22 @@ class TcpProxy:
                 passage.to_client.transport.abort()
                 passage.to_server.transport.abort()
 
-    async def accept(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        """Serves one connection until either side ends it."""
-        from_server, to_server = await asyncio.open_connection(*self._upstream)
-        passage = _Passage(to_client, to_server)
-        self._passages.append(passage)
-        passage.tasks = [
-            asyncio.create_task(self._forward_requests(from_client, passage)),
-            asyncio.create_task(self._forward_answers(from_server, passage)),
-        ]
+    async def port_to(self, host: str, port: int) -> int:
+        """The port on 127.0.0.1 that leads to the server at `host:port`."""
+
+        async def accept(from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+            from_server, to_server = await asyncio.open_connection(host, port)
+            passage = _Passage(to_client, to_server)
+            self._passages.append(passage)
+            passage.tasks = [
+                asyncio.create_task(self._forward_requests(from_client, passage)),
+                asyncio.create_task(self._forward_answers(from_server, passage)),
+            ]
+
+        server = self._servers.get((host, port))
+        if server is None:
+            server = self._servers[host, port] = await asyncio.start_server(accept, "127.0.0.1", 0)
+        return int(server.sockets[0].getsockname()[1])
 
     async def _forward_requests(self, source: asyncio.StreamReader, passage: _Passage) -> None:
         with contextlib.suppress(ConnectionError):
@@ -103,22 +108,22 @@ class TcpProxy:
         passage.to_client.close()
 
     async def close(self) -> None:
-        """Breaks every connection."""
+        """Breaks every connection, and listens no more."""
+        for server in self._servers.values():
+            server.close()
         for passage in self._passages:
             passage.to_client.transport.abort()
             passage.to_server.transport.abort()
             await asyncio.gather(*passage.tasks)
+        for server in self._servers.values():
+            await server.wait_closed()
 
 
 @contextlib.asynccontextmanager
-async def proxy_to(host: str, port: int) -> AsyncIterator[TcpProxy]:
-    """A proxy to the server at `host:port`, for the time of the context."""
-    proxy = TcpProxy(host, port)
-    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
+async def tcp_proxy() -> AsyncIterator[TcpProxy]:
+    """A proxy, for the time of the context."""
+    proxy = TcpProxy()
     try:
         yield proxy
     finally:
-        server.close()
         await proxy.close()
-        await server.wait_closed()

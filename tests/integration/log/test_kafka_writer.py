@@ -21,7 +21,7 @@ from sharedlogkv_replica.log.kafka_writer import FENCE_EPOCH, BatchWriter
 from tests.support.eventually import eventually
 from tests.support.kafka import KafkaSite
 from tests.support.log_contract import DEADLINE_SECONDS, numbered, opened, read_to
-from tests.support.tcp_proxy import PRODUCE, TcpProxy, proxy_to
+from tests.support.tcp_proxy import PRODUCE, TcpProxy, tcp_proxy
 
 REQUEST_SECONDS = 0.4
 BROKER_MS = 200
@@ -31,10 +31,11 @@ NOW_MS = 1_700_000_000_000
 
 @dataclass
 class Bench:
-    """A writer whose every connection goes through a proxy, and the log that it writes."""
+    """A writer whose every connection goes through a proxy, the log that it writes, and a way around the proxy."""
 
     writer: BatchWriter
     link: LeaderLink
+    direct: LeaderLink
     proxy: TcpProxy
     site: KafkaSite
     counters: LogCounters
@@ -47,32 +48,33 @@ class Bench:
         log = await opened(self.site)
         return [value for _, key, value in await read_to(log, await log.end()) if key != BARRIER_KEY]
 
-    async def wire(self) -> Connection:
-        """A connection of the test's own to the broker."""
-        address = parse_location(self.site.url).bootstrap[0]
-        return await connect(address, timeout_seconds=DEADLINE_SECONDS, options={})
-
     async def send(self, producer: Producer, sequence: int, entries: Sequence[Entry]) -> int:
         """Sends a batch in somebody's name; returns the broker's error code."""
-        connection = await self.wire()
         batch = build_batch(entries, producer=producer, sequence=sequence, now_ms=NOW_MS)
+        connection = await self.direct.connection()
         code, _ = await connection.produce(self.site.topic, 0, batch, timeout_ms=5000)
-        await connection.abort()
         return code
 
 
 @pytest_asyncio.fixture(name="bench")
 async def _bench(site: KafkaSite) -> AsyncIterator[Bench]:
-    address = parse_location(site.url).bootstrap[0]
-    async with proxy_to(address.host, address.port) as proxy:
+    bootstrap = parse_location(site.url).bootstrap
 
-        async def connect_by_proxy(_: Address) -> Connection:
-            return await connect(Address("127.0.0.1", proxy.port), timeout_seconds=REQUEST_SECONDS, options={})
+    async def connect_directly(address: Address) -> Connection:
+        return await connect(address, timeout_seconds=DEADLINE_SECONDS, options={})
+
+    async with tcp_proxy() as proxy:
+
+        async def connect_by_proxy(address: Address) -> Connection:
+            port = await proxy.port_to(*address)
+            return await connect(Address("127.0.0.1", port), timeout_seconds=REQUEST_SECONDS, options={})
 
         counters = LogCounters()
-        link = LeaderLink([address], site.topic, 0, connect=connect_by_proxy, counters=counters)
+        link = LeaderLink(bootstrap, site.topic, 0, connect=connect_by_proxy, counters=counters)
+        direct = LeaderLink(bootstrap, site.topic, 0, connect=connect_directly, counters=LogCounters())
         writer = BatchWriter(link, site.topic, 0, broker_timeout_ms=BROKER_MS, counters=counters)
-        yield Bench(writer, link, proxy, site, counters)
+        yield Bench(writer, link, direct, proxy, site, counters)
+        await direct.close()
         await writer.close()
 
 
@@ -160,7 +162,7 @@ async def test_without_a_fence_such_a_batch_would_land(bench: Bench) -> None:
 
 @pytest.mark.asyncio
 async def test_the_old_bytes_get_47_after_the_fence_also_for_a_producer_that_never_wrote(bench: Bench) -> None:
-    connection = await bench.wire()
+    connection = await bench.direct.connection()
     for wrote_before in (True, False):
         code, old = await connection.take_producer_id()
         assert code == 0
@@ -171,7 +173,6 @@ async def test_the_old_bytes_get_47_after_the_fence_also_for_a_producer_that_nev
         assert await bench.send(Producer(old.producer_id, FENCE_EPOCH), 0, [entry("fence")]) == 0
         assert await bench.send(Producer(old.producer_id, FENCE_EPOCH), 0, [entry("fence")]) == 0, "again is harmless"
         assert await bench.send(old, sequence, [entry("late")]) == KafkaError.INVALID_PRODUCER_EPOCH
-    await connection.abort()
     assert await bench.values() == [b"old", b"fence", b"fence"]
 
 
