@@ -2,11 +2,12 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.support.cluster import REPOSITORY, Cluster
+from tests.support.diagnosis import broker_sections
 from tests.support.environment import Environment
 
 
@@ -28,3 +29,15 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "--filename", "-", stdin=json.dumps(manifest))
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a failure what the brokers logged."""
+    report = yield
+    environment = getattr(item, "funcargs", {}).get("environment")
+    if report.failed and isinstance(environment, Environment):
+        report.sections += broker_sections(environment)
+    return report

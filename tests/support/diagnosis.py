@@ -1,10 +1,10 @@
 """What one needs to see when a system test failed: objects, events, and the last lines of every log that matters."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from tests.support.cluster import Cluster
 from tests.support.commands import CommandFailed
+from tests.support.environment import Environment
 
 OPERATOR_SELECTOR = "app.kubernetes.io/name=sharedlogkv-operator"
 REPLICA_SELECTOR = "app.kubernetes.io/component=replica"
@@ -30,12 +30,12 @@ def sections(cluster: Cluster, *, namespace: str, operator_namespace: str) -> It
         except CommandFailed as error:
             text = str(error)
         yield f"{title} (namespace {where})", text
-    if directory := cluster.environment.kafka_logs:
-        for path in sorted(directory.glob("kafka*.log")):
-            yield f"broker {path.stem}: the end of {path}", last_lines(path)
+    yield from broker_sections(cluster.environment)
 
 
-def last_lines(path: Path) -> str:
-    """Return the end of a broker's log."""
-    lines = path.read_text(errors="replace").splitlines()[-BROKER_LINES:]
-    return "\n".join(line[:BROKER_CHARACTERS] for line in lines)
+def broker_sections(environment: Environment) -> Iterator[tuple[str, str]]:
+    """Yield title and text of the end of each broker's log; nothing outside a testbed."""
+    if environment.kafka_logs:
+        for path in sorted(environment.kafka_logs.glob("kafka*.log")):
+            lines = path.read_text(errors="replace").splitlines()[-BROKER_LINES:]
+            yield f"broker {path.stem}: the end of {path}", "\n".join(line[:BROKER_CHARACTERS] for line in lines)
