@@ -421,7 +421,7 @@ async def test_a_read_only_replica_takes_no_write() -> None:
     ],
 )
 async def test_a_write_that_fails_says_whether_it_may_have_happened(fault: Fault, problem: str) -> None:
-    async with serving(write_timeout_seconds=0.2) as service:
+    async with serving(write_timeout_seconds=0.5) as service:
         await service.put("a", b"1")
         client = await service.connect()
         service.broker.fault = fault
