@@ -45,7 +45,7 @@ def request(instance: Instance, method: str, path: str, body: Json | None = None
     context = tls_context()
 
     def call() -> str:
-        connection = http.client.HTTPSConnection(layout.CONTROL_PLANE_IP, layout.API_PORT, context=context, timeout=10)
+        connection = http.client.HTTPSConnection(layout.CONTROL_PLANE_IP, layout.API_PORT, context=context, timeout=20)
         kind = "application/apply-patch+yaml" if method == "PATCH" else "application/json"
         connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": kind})
         response = connection.getresponse()
@@ -74,9 +74,13 @@ def answers(instance: Instance) -> bool:
 
 
 def ready_nodes(instance: Instance) -> dict[str, str]:
-    """The nodes that are Ready, each with the time of its last heartbeat (RFC 3339, UTC)."""
+    """The nodes that are Ready, each with the time of its last heartbeat (RFC 3339, UTC); none without an answer."""
+    try:
+        listed: Json = json.loads(request(instance, "GET", "/api/v1/nodes"))
+    except (OSError, http.client.HTTPException):
+        return {}
     found = {}
-    for node in json.loads(request(instance, "GET", "/api/v1/nodes"))["items"]:
+    for node in listed["items"]:
         for condition in node["status"].get("conditions", []):
             if condition["type"] == "Ready" and condition["status"] == "True":
                 found[node["metadata"]["name"]] = condition["lastHeartbeatTime"]

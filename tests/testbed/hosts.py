@@ -61,6 +61,7 @@ class Hosts:
         init = self.state.hosts[name].init
         if init.alive():
             send(init.pid, signal.SIGKILL)
+        self.freeze(name, frozen=False)  # what is frozen does not even die
         wait_for(f"{name} to stop", lambda: not init.alive(), timeout_seconds=_STOP_SECONDS)
 
     def freeze(self, name: str, *, frozen: bool) -> None:

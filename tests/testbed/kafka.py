@@ -110,7 +110,10 @@ def start(hosts: Hosts, number: int, *, brokers: int) -> None:
 def await_started(hosts: Hosts, number: int) -> None:
     """Returns once a broker that was started accepts connections."""
     name = layout.broker_name(number)
-    started = lambda: STARTED in hosts.log_of_present_run(name) and _accepts(hosts.instance, number)  # noqa: E731
+
+    def started() -> bool:
+        return STARTED in hosts.log_of_present_run(name) and _accepts(hosts.instance, number)
+
     hosts.wait_for(f"{name} to accept connections", started, timeout_seconds=120)
 
 

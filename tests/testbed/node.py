@@ -84,7 +84,10 @@ def await_ready(hosts: Hosts, number: int) -> None:
     name = layout.node_name(number)
     # Heartbeats are in whole seconds. Until the grace period is over, a node that has died also counts as Ready.
     now = datetime.fromtimestamp(time.time() + 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    ready = lambda: api.answers(hosts.instance) and api.ready_nodes(hosts.instance).get(name, "") >= now  # noqa: E731
+
+    def ready() -> bool:
+        return api.ready_nodes(hosts.instance).get(name, "") >= now
+
     hosts.wait_for(f"{name} to be Ready", ready, timeout_seconds=120, every_seconds=0.2)
 
 

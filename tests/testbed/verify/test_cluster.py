@@ -167,8 +167,11 @@ CMD ["/app/bin/python", "/app/hello.py"]
     for node in ("node1", "node3"):
         spec = {"nodeName": node, "restartPolicy": "Never", "containers": [container]}
         bed.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"hello-{node}"}, "spec": spec})
-        said = lambda name=f"hello-{node}": bed.kubectl("logs", name)  # noqa: E731
-        wait_for(lambda said=said: "hello from sortedcontainers" in said(), f"the image to run on {node}")
+        await_log(bed, f"hello-{node}", "hello from sortedcontainers")
         bed.kubectl("delete", "pod", f"hello-{node}")
     (tmp_path / "hello.py").write_text("print('changed')\n")
     assert "unchanged" not in bed.call("image", "--tag", tag, str(tmp_path), seconds=200)
+
+
+def await_log(bed: Bed, pod: str, text: str) -> None:
+    wait_for(lambda: text in bed.kubectl("logs", pod), f"{pod} to say {text!r}")
