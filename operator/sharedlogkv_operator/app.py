@@ -91,7 +91,7 @@ class Operator:
         )
         self._watcher = Watcher(
             self._controller.queue.add,
-            lambda: build_connection_info(configuration),
+            log_in,
             namespaces=config.namespaces,
         )
         self._http = HttpServer(
@@ -167,9 +167,16 @@ class Operator:
         return self._metrics.render()
 
 
-async def build_connection_info(configuration: Configuration) -> kopf.ConnectionInfo:
-    """How kopf logs in: as our own client does at this moment."""
-    # This reads a token file again, and runs a credentials plugin again, where they are due.
+async def log_in() -> kopf.ConnectionInfo:
+    """How kopf logs in: by what is configured at this moment.
+
+    Everything is read anew: kopf asks when a token was refused, and gives up for good if it gets the same one again,
+    and the copy of our own client may be a minute old.
+
+    Raises:
+        ConfigError: there is no way to log in any more.
+    """
+    configuration = await load_configuration()
     scheme, _, token = (await configuration.get_api_key_with_prefix("BearerToken") or "").rpartition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,

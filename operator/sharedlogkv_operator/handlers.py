@@ -79,6 +79,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.label_selectors["apps", "v1", "deployments"] = names.CLUSTER_LABEL
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.connect_timeout = CONNECT_SECONDS
+    settings.networking.error_backoffs = (1, 2, 3, 5, 5, 5, 5, 5)  # after an outage, watch again within seconds
     # Nothing is stored under these names now; were a handler ever to need it, they must not be kopf's own.
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)

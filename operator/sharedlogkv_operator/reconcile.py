@@ -66,7 +66,7 @@ from sharedlogkv_operator.topic import CreateTopic, RefuseTopic, UseTopic, decid
 DELETION_DEADLINE: Final = timedelta(seconds=120)
 """After it, a resource whose topic can't be deleted is let go: a finalizer must not hold a namespace for ever."""
 
-SOON_SECONDS: Final = 3.0
+SOON_SECONDS: Final = 5.0
 BUSY_SECONDS: Final = 1.0
 RETRY_REASONS: Final = frozenset(
     {
@@ -240,17 +240,17 @@ class Reconciler:
     async def _settle_children(self, resource: Resource, outcome: Outcome, *, topic_id: str) -> Outcome:
         """Applies the children, and sees how the replicas are."""
         try:
-            problem = await self._apply_children(resource, topic_id=topic_id)
-            if problem is not None:
-                outcome = replace(outcome, problem=problem)
-            return replace(outcome, replicas=await self._observe_replicas(resource))
+            applied = await self._apply_children(resource, topic_id=topic_id)
+            if isinstance(applied, Verdict):
+                return replace(outcome, problem=applied)
+            return replace(outcome, replicas=await self._observe_replicas(resource, applied))
         except KubeRefused as error:
             return replace(outcome, problem=Verdict(Reason.CHILD_REFUSED, str(error)))
         except KubeUnavailable as error:
             return replace(outcome, problem=Verdict(Reason.KUBE_UNAVAILABLE, str(error)))
 
-    async def _apply_children(self, resource: Resource, *, topic_id: str) -> Verdict | None:
-        """Makes the children what they should be; the problem that forbids it, if one does."""
+    async def _apply_children(self, resource: Resource, *, topic_id: str) -> JsonObject | Verdict:
+        """Makes the children what they should be; the Deployment as it then is, or the problem that forbids it."""
         identity = resource.identity
         wanted = {
             "Deployment": build_deployment(resource, topic_id=topic_id, default_image=self._default_image),
@@ -262,19 +262,19 @@ class Reconciler:
         plan = plan_children(identity, children)
         if isinstance(plan, ForeignChild):
             return _judge_foreign(plan, identity)
+        found = dict(zip(wanted, live, strict=True))
         for action in plan:
             if isinstance(action, ApplyChild):
-                await self._kube.apply_child(action.manifest)
+                found[str(action.manifest["kind"])] = await self._kube.apply_child(action.manifest)
             else:
                 await self._kube.delete_child(action.kind, identity.namespace, identity.name, uid=action.uid)
-        return None
+        deployment = found["Deployment"]
+        assert deployment is not None  # it was there, or was applied just now
+        return deployment
 
-    async def _observe_replicas(self, resource: Resource) -> Replicas | None:
+    async def _observe_replicas(self, resource: Resource, deployment: JsonObject) -> Replicas:
         """How the replicas are: by the Deployment, by their pods, and by what they tell of themselves."""
         identity = resource.identity
-        deployment = await self._kube.get_child("Deployment", identity.namespace, identity.name)
-        if deployment is None:
-            return None
         listed = await self._kube.list_pods(identity.namespace, build_selector_text(identity))
         pods = view_pods(listed, deployment_name=identity.name)
         reports = await asyncio.gather(*(self._ask_replica(pod) for pod in pods))

@@ -59,7 +59,7 @@ class Outcome:
         topic: the verdict on the topic; None when it was not looked at.
         pinned: the topic that the resource is bound to.
         problem: what stands in the way of everything else (the spec, a child, a deletion); None for nothing.
-        replicas: the replicas; None as long as there is no Deployment.
+        replicas: the replicas; None where they were not looked at. Never None with a fit topic and no problem.
     """
 
     topic: Verdict | None
@@ -147,9 +147,8 @@ def judge(outcome: Outcome) -> tuple[Condition, ...]:
         ready_truth, ready = Truth.FALSE, outcome.problem
     elif topic_truth is not Truth.TRUE:
         ready_truth, ready = Truth.FALSE, topic
-    elif outcome.replicas is None:
-        ready_truth, ready = Truth.FALSE, Verdict(Reason.PROGRESSING, "the Deployment is being made")
     else:
+        assert outcome.replicas is not None  # with a topic and no problem, there is a Deployment
         ready_truth, ready = _judge_replicas(outcome.replicas)
     is_stalled = ready.reason in STALLED
     is_rolling = outcome.replicas is not None and outcome.replicas.deployment.replicas > outcome.replicas.wanted

@@ -5,6 +5,7 @@ thread. In a loop of its own it can do neither to our reconciles, and neither si
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -71,7 +72,7 @@ class Watcher:
             asyncio.run(self._watch())
         except Exception as caught:  # noqa: BLE001 -- the thread's outermost loop: whatever it was, the operator must end
             error = caught
-        self._loop.call_soon_threadsafe(self._end, error)
+        _call_threadsafe(self._loop, self._end, error)
 
     async def _watch(self) -> None:
         loop, stop, ready = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
@@ -109,6 +110,6 @@ class Watcher:
 
 
 def _call_threadsafe(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
-    """Calls in that loop, unless it has ended, when nobody is there any more to care."""
-    if not loop.is_closed():
+    """Calls in that loop; if it has ended, nobody is there any more to care."""
+    with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *arguments)

@@ -281,7 +281,7 @@ async def test_a_dead_kafka_holds_a_deletion_up_for_two_minutes_and_no_longer() 
     set_interference(world, failing("lease", KafkaUnavailable("no answer")))
     world.kube.delete("demo", "store")
     result = await world.reconcile()
-    assert result.after_seconds == 3
+    assert result.after_seconds == 5
     assert world.condition("Ready").reason == "Deleting"
     assert "no answer" in world.condition("Ready").message
     world.wait(119)
@@ -324,7 +324,7 @@ async def test_children_of_the_former_resource_of_that_name_are_waited_for() -> 
     result = await world.reconcile()
     assert world.condition("Ready").reason == "ChildTerminating"
     assert world.condition("Stalled").truth is Truth.FALSE
-    assert result.after_seconds == 3
+    assert result.after_seconds == 5
     world.kube.children.clear()
     await world.reconcile()
     assert world.deployment is not None
@@ -382,7 +382,7 @@ async def test_why_a_replica_is_not_ready_is_told_in_its_own_words() -> None:
     message = world.condition("Ready").message
     assert message.startswith("2 of 3 replicas serve; LogUnavailable: no broker answers; ")
     assert "nobody is there" in message
-    assert result.after_seconds == 3
+    assert result.after_seconds == 5
 
 
 async def test_a_ready_replica_that_does_not_tell_its_status_is_no_trouble() -> None:
