@@ -1,12 +1,13 @@
 """The cluster does what clusters do: schedules, serves, resolves, drains, limits, and enforces policies."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import CommandFailed, run
-from tests.testbed import layout
+from tests.testbed import images, layout
 from tests.testbed.verify.bed import Bed, Manifest, nodes_of, wait_for
 
 # Runs in a pod, with the base image's Python alone: other pods, a Service, the API, Kafka by name.
@@ -146,9 +147,18 @@ def test_kafka_knows_its_users(bed: Bed) -> None:
     assert bed.in_client("produce-as", "nobody", "users") == "TOPIC_AUTHORIZATION_FAILED\n"
 
 
-@pytest.mark.timeout(300)
-def test_an_image_is_built_once_with_pip_loaded_and_run(bed: Bed, tmp_path: Path) -> None:
+@pytest.fixture
+def tag() -> Iterator[str]:
+    """The name of an image of the test's own."""
     tag = "localhost/testbed-verify:dev"
+    yield tag
+    for leftover in (images.archive_of(tag), images.archive_of(tag).with_suffix(".stamp")):
+        leftover.unlink(missing_ok=True)
+    run("env", "STORAGE_DRIVER=overlay", "buildah", "rmi", "--force", tag)
+
+
+@pytest.mark.timeout(300)
+def test_an_image_is_built_once_with_pip_loaded_and_run(bed: Bed, tag: str, tmp_path: Path) -> None:
     (tmp_path / "hello.py").write_text("import sortedcontainers; print('hello from', sortedcontainers.__name__)\n")
     dockerfile = """ARG BASE_IMAGE
 FROM ${BASE_IMAGE}
