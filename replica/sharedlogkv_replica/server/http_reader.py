@@ -38,7 +38,7 @@ class RequestSink(Protocol):
         ...
 
     def take(self, request: Request) -> None:
-        """Takes the next request."""
+        """Takes the next request; if it is the last one, the sink makes the reader deaf."""
         ...
 
     def invite_body(self) -> None:
@@ -229,7 +229,6 @@ class RequestReader:
         self._drop_body()  # from here on the sink counts it
         self.phase = IDLE
         self.since = self._clock.now
-        self.deaf = not request.keep_alive
         self._sink.take(request)
 
     def _build_request(self, version: str) -> Request:

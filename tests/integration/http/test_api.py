@@ -6,7 +6,7 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
-from sharedlogkv_replica.core.modes import WriteMode
+from sharedlogkv_replica.core.modes import Reason, Standing, WriteMode
 from sharedlogkv_replica.core.records import Entry
 from sharedlogkv_replica.log.memory import Fault
 from tests.support.eventually import eventually
@@ -390,6 +390,23 @@ async def test_a_replica_that_is_not_ready_says_so_to_every_data_request() -> No
             assert service.replica.standing.message in str(reply.json["detail"])
         assert (await service.ask("GET", "/v1/openapi.yaml")).status == 200
         assert (await service.ask("GET", "/v1/kv/%00")).problem == "key-reserved"
+
+
+async def test_a_map_that_is_not_complete_is_not_read() -> None:
+    async with serving() as service:
+        await service.put("a", b"1")
+        client = await service.connect()
+        assert (await client.ask("GET", "/v1/kv/a")).status == 200
+        service.replica.follower.standing = Standing(False, Reason.REPLAYING, "as in a replay")
+        assert (await client.ask("GET", "/v1/kv/a")).problem == "not-ready"
+
+
+async def test_a_key_that_others_made_too_long_is_refused_at_every_spelling() -> None:
+    async with serving() as service:
+        await service.put("k" * 4097, b"1")
+        client = await service.connect(read_limit_bytes=1 << 20)
+        for spelled in ("k" * 4097, "%6b" + "k" * 4096):
+            assert (await client.ask("GET", f"/v1/kv/{spelled}")).problem == "uri-too-long"
 
 
 async def test_reads_that_wait_on_a_log_that_is_replaced_are_told() -> None:

@@ -64,6 +64,9 @@ async def test_a_plain_get_is_counted_and_says_all_that_a_full_answer_says() -> 
         assert full.headers == plain[0].headers == plain[2].headers
         assert plain[2].body == full.body == b"1"
         assert list(service.counters.requests()) == [("GET", "2xx", 4)]
+        await service.put("b", b"2")
+        later = await client.ask("GET", "/v1/kv/a")
+        assert (later.header("etag"), later.header("slkv-token")) == ('"0"', f"{service.log_id}:0:1")
 
 
 async def test_a_remembered_header_does_not_answer_what_is_another_request() -> None:
