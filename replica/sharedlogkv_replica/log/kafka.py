@@ -36,6 +36,7 @@ BROKER_TIMEOUT_MS: Final = 2_500
 """How long the leader may wait for its in-sync replicas; below the above, so that it answers before we hang up."""
 
 ASK_AGAIN_SECONDS: Final = 0.1
+CLOSED: Final = "the log was closed"
 
 _LOCATION: Final = re.compile(r"kafka://(?P<brokers>[^/]+)/(?P<topic>[A-Za-z0-9._-]{1,249})", re.ASCII)
 _BROKER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:,\s]+):(?P<port>[0-9]{1,5})", re.ASCII)
@@ -231,7 +232,7 @@ class KafkaLog:
     @contextlib.asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
         if self._closed:
-            raise LogUnavailable("the log was closed")
+            raise LogUnavailable(CLOSED)
         self._trouble = f"no answer within {self._query_timeout_seconds:g} s"
         try:
             async with asyncio.timeout(self._query_timeout_seconds):
@@ -266,8 +267,9 @@ class KafkaLog:
         Raises:
             LookupError: the topic does not exist.
             LogRefused: we lack the rights.
+            LogUnavailable: the log was closed meanwhile.
         """
-        while True:
+        while not self._closed:
             try:
                 return await self._ask_once(question)
             except KafkaException as exception:
@@ -282,6 +284,7 @@ class KafkaLog:
             # now. To describe the topic makes the client learn it.
             with contextlib.suppress(KafkaException):
                 await self._ask_once(self._description)
+        raise LogUnavailable(CLOSED)
 
     async def _ask_once(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"]) -> T:
         loop = asyncio.get_running_loop()

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from sharedlogkv_replica.core.records import START, Batch, LogRecord, Position
+from sharedlogkv_replica.core.records import START, Batch, LogRecord, Offset, Position
 from sharedlogkv_replica.errors import LogRefused, LogTruncated, ReplicaError
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED, TRUNCATED, UNDECODABLE
@@ -32,6 +32,7 @@ PROPERTIES: Final = {
     "enable.auto.offset.store": False,
     "isolation.level": "read_committed",
     "auto.offset.reset": "error",  # a lost position must be heard of, never jumped over
+    "check.crcs": True,  # without it, damaged records are served, or stop the client without a word
     "enable.partition.eof": True,  # the only word on having passed markers and aborted records at the end
     "fetch.queue.backoff.ms": 5,  # its default of 1 s stalls a replay each time that the local queue was full
     "fetch.wait.max.ms": 50,  # delays no record, only the end of the partition
@@ -61,13 +62,13 @@ class Decoded:
 
     Attributes:
         batch: the records, and the position after all of it.
-        undecodable: what could not be decoded, named for the log.
+        undecodable: the offset that is left out since it can't be decoded, and why; the batch ends behind it.
         errors: what the client got over by itself, for the log.
         failure: why reading can't go on after `batch`; None when it can.
     """
 
     batch: Batch
-    undecodable: Sequence[str] = ()
+    undecodable: str | None = None
     errors: Sequence[str] = ()
     failure: ReplicaError | None = None
 
@@ -81,17 +82,19 @@ def decode(messages: Sequence[Message], position: Position) -> Decoded:
     ]
     if len(records) == len(messages):
         return Decoded(Batch(records, Position(records[-1][0] + 1), messages[-1].timestamp()[1]))
-    return _decode_with_errors(messages, records, position)
+    return _decode_with_errors(messages, position)
 
 
-def _decode_with_errors(messages: Sequence[Message], records: list[LogRecord], position: Position) -> Decoded:
+def _decode_with_errors(messages: Sequence[Message], position: Position) -> Decoded:
+    records: list[LogRecord] = []
     timestamp_ms = 0
-    undecodable: list[str] = []
+    undecodable: str | None = None
     errors: list[str] = []
     failure: ReplicaError | None = None
     for message in messages:
         error, offset = message.error(), message.offset() or 0
         if error is None:
+            records.append((Offset(offset), message.key(), message.value()))
             position = Position(offset + 1)
             timestamp_ms = message.timestamp()[1]
             continue
@@ -99,9 +102,11 @@ def _decode_with_errors(messages: Sequence[Message], records: list[LogRecord], p
         if code == KafkaError._PARTITION_EOF:
             position = Position(max(position, offset))
         elif code in UNDECODABLE:
-            # It may be reported at the start of its batch: one more than where we are is the least that is progress.
-            undecodable.append(f"{offset}: {text}")
-            position = Position(max(position, offset) + 1)
+            # The client reports it at the start of its batch, or at a garbled offset, and again for ever. So one offset
+            # is stepped over; what follows is read again from there, as the client may have lost its way in the batch.
+            undecodable = f"{position}: {text}"
+            position = Position(position + 1)
+            break
         elif code in TRUNCATED:
             failure = LogTruncated(f"the log does not have the position {position}: {text}")
         elif code in ABSENT or code in DENIED:
@@ -182,9 +187,10 @@ class KafkaReader:
         """Counts what was handed over. Returns the batch, or None when nothing has moved."""
         self.reached()
         counters, batch = self._counters, decoded.batch
-        for name in decoded.undecodable:
+        if decoded.undecodable is not None:
             counters.undecodable_records += 1
-            logger.error("a record can't be decoded and is left out", extra={"topic": self._topic, "record": name})
+            extra = {"topic": self._topic, "record": decoded.undecodable}
+            logger.error("a record can't be decoded and is left out", extra=extra)
         for text in decoded.errors:
             self._note_error(text, all_brokers_down=False)
         if batch.position == self._position and not batch.records:
@@ -228,7 +234,7 @@ class KafkaReader:
                     begins_later = True
                     continue
                 position = decoded.batch.position
-                if decoded.undecodable:
+                if decoded.undecodable is not None:
                     self._seek(consumer, position)
                 self._hand_over(decoded)
         finally:

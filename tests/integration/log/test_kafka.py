@@ -74,10 +74,10 @@ async def test_reading_where_nobody_listens_waits_and_can_be_closed() -> None:
 
 
 @pytest.mark.asyncio
-async def test_neither_asking_nor_reading_nor_appending_creates_a_topic(
+async def test_a_deleted_topic_is_refused_by_every_call_and_stays_deleted(
     site: KafkaSite, kafka_cluster: KafkaCluster
 ) -> None:
-    """Most brokers create a topic for the client that merely asks; a lost log must never come back as an empty one."""
+    """Also where brokers create a topic for whoever asks for it: a lost log must never come back as an empty one."""
     log = await opened(site)
     await append(log, *numbered(1))
     reading = asyncio.create_task(read_to(log, Position(100)))

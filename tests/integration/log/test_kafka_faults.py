@@ -5,9 +5,11 @@ themselves. With one broker the log is away meanwhile; with three, another one t
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -177,3 +179,30 @@ async def test_a_clean_stop_of_the_leader_costs_no_write_its_certainty(replicate
         again = len(writing.acknowledged) + 100
         await eventually(lambda: len(writing.acknowledged) > again, timeout_seconds=RECOVERY_SECONDS, what="recovery")
     writing.check(await read_to(writer, await writer.end()))
+
+
+def _damage(files: str, key: bytes) -> None:
+    [segment] = Path(os.environ["TESTBED_RUN"], os.environ["TESTBED_NAME"]).glob(files)
+    segment.write_bytes(segment.read_bytes().replace(key, b"!" * len(key)))
+
+
+@pytest.mark.asyncio
+async def test_a_batch_that_the_disk_has_damaged_is_left_out_and_all_others_are_read(
+    site: KafkaSite, fault: Break
+) -> None:
+    """A broker hands out what its disk gives it; only the reader checks."""
+    writer = site.handle()
+    await writer.open()
+    for batch in range(5):
+        await writer.append([Entry(f"{batch}-{index}".encode(), b"value") for index in range(3)], timeout_seconds=30)
+    leader = await asyncio.to_thread(site.cluster.leader, site.topic)
+    await fault("broker-stop", str(leader))
+    try:
+        _damage(f"kafka{leader}/{site.topic}-0/*.log", b"2-1")
+    finally:
+        await fault("broker-start", str(leader))
+    reader = site.handle()
+    await reader.open()
+    records = await read_to(reader, await reader.end())
+    assert [offset for offset, _, _ in records] == [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14]
+    assert reader.counters.undecodable_records == 3
