@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import sys
 
 import uvloop
@@ -23,11 +24,18 @@ def main() -> None:
     except ConfigError as error:
         print(f"sharedlogkv-replica: the configuration can't be used:\n{error}", file=sys.stderr)
         sys.exit(2)
+    _allow_open_files()
     try:
         uvloop.run(app.run())
     except OSError as error:
         logger.error("can't listen", extra={"detail": str(error)})  # noqa: TRY400 # the address says it all
         sys.exit(1)
+
+
+def _allow_open_files() -> None:
+    """Raises the soft limit of open files to the hard one: each connection is one, and many systems begin at 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(borders)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     requests=st.lists(REQUESTS, min_size=1, max_size=12),
     last=LAST,
@@ -110,7 +110,7 @@ def test_pieces_do_not_matter(requests: list[bytes], last: bytes, places: list[i
     assert asyncio.run(answers(cut(data, places), expected=expected, settle=settle)) == (one_by_one, ended)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(requests=st.lists(REQUESTS, min_size=1, max_size=3), last=LAST)
 def test_single_bytes_do_not_matter(requests: list[bytes], last: bytes) -> None:
     data = b"".join(requests) + last
