@@ -11,26 +11,19 @@ off anywhere and simply run again. The order keeps data safe:
 5. The status is written on every path; events follow it.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sharedlogkv_operator import names
-from sharedlogkv_operator.desired import (
-    build_deployment,
-    build_pod_disruption_budget,
-    build_selector_text,
-    build_service,
-)
+from sharedlogkv_operator.children import Children
 from sharedlogkv_operator.errors import (
     KafkaBusy,
     KafkaRefused,
     KafkaUnavailable,
     KubeRefused,
     KubeUnavailable,
-    ReplicaUnreachable,
     SpecInvalid,
 )
 from sharedlogkv_operator.events import Deed, Event, build_event, derive_events
@@ -38,8 +31,6 @@ from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_pool import KafkaClusters
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.logs import log
-from sharedlogkv_operator.plan import ApplyChild, Child, ForeignChild, plan_children
-from sharedlogkv_operator.pods import PodView, view_deployment, view_pods
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaClient
 from sharedlogkv_operator.spec import (
@@ -54,7 +45,6 @@ from sharedlogkv_operator.spec import (
 from sharedlogkv_operator.status import (
     Condition,
     Outcome,
-    Replicas,
     Verdict,
     build_progressing_status,
     build_status,
@@ -129,8 +119,7 @@ class Reconciler:
         """
         self._kube = kube
         self._kafka = kafka
-        self._replica_client = replica_client
-        self._default_image = default_image
+        self._children = Children(kube, replica_client, default_image=default_image)
         self._instance = instance
         self._now = now
 
@@ -240,63 +229,14 @@ class Reconciler:
     async def _settle_children(self, resource: Resource, outcome: Outcome, *, topic_id: str) -> Outcome:
         """Applies the children, and sees how the replicas are."""
         try:
-            applied = await self._apply_children(resource, topic_id=topic_id)
+            applied = await self._children.apply(resource, topic_id=topic_id)
             if isinstance(applied, Verdict):
                 return replace(outcome, problem=applied)
-            return replace(outcome, replicas=await self._observe_replicas(resource, applied))
+            return replace(outcome, replicas=await self._children.observe(resource, applied))
         except KubeRefused as error:
             return replace(outcome, problem=Verdict(Reason.CHILD_REFUSED, str(error)))
         except KubeUnavailable as error:
             return replace(outcome, problem=Verdict(Reason.KUBE_UNAVAILABLE, str(error)))
-
-    async def _apply_children(self, resource: Resource, *, topic_id: str) -> JsonObject | Verdict:
-        """Makes the children what they should be; the Deployment as it then is, or the problem that forbids it."""
-        identity = resource.identity
-        wanted = {
-            "Deployment": build_deployment(resource, topic_id=topic_id, default_image=self._default_image),
-            "Service": build_service(resource),
-            "PodDisruptionBudget": build_pod_disruption_budget(resource),
-        }
-        live = await asyncio.gather(*(self._kube.get_child(kind, identity.namespace, identity.name) for kind in wanted))
-        children = [Child(kind, wanted[kind], child) for kind, child in zip(wanted, live, strict=True)]
-        plan = plan_children(identity, children)
-        if isinstance(plan, ForeignChild):
-            return _judge_foreign(plan, identity)
-        found = dict(zip(wanted, live, strict=True))
-        for action in plan:
-            if isinstance(action, ApplyChild):
-                found[str(action.manifest["kind"])] = await self._kube.apply_child(action.manifest)
-            else:
-                await self._kube.delete_child(action.kind, identity.namespace, identity.name, uid=action.uid)
-        deployment = found["Deployment"]
-        assert deployment is not None  # it was there, or was applied just now
-        return deployment
-
-    async def _observe_replicas(self, resource: Resource, deployment: JsonObject) -> Replicas:
-        """How the replicas are: by the Deployment, by their pods, and by what they tell of themselves."""
-        identity = resource.identity
-        listed = await self._kube.list_pods(identity.namespace, build_selector_text(identity))
-        pods = view_pods(listed, deployment_name=identity.name)
-        reports = await asyncio.gather(*(self._ask_replica(pod) for pod in pods))
-        lags = [lag for _, lag in reports if lag is not None]
-        return Replicas(
-            wanted=resource.spec.replicas,
-            deployment=view_deployment(deployment),
-            troubles=tuple(dict.fromkeys(trouble for trouble, _ in reports if trouble)),
-            lag_seconds=max(lags, default=None),
-        )
-
-    async def _ask_replica(self, pod: PodView) -> tuple[str, float | None]:
-        """The pod's trouble (empty for none), and its lag if it is ready and tells."""
-        if pod.trouble or pod.ip is None:
-            return pod.trouble, None
-        try:
-            status = await self._replica_client.read_status(pod.ip)
-        except ReplicaUnreachable as error:
-            return ("" if pod.is_ready else str(error)), None
-        if pod.is_ready and status.is_ready:
-            return "", status.lag_seconds
-        return ("" if status.is_ready else f"{status.reason}: {status.message}"), None
 
     async def _delete(self, body: JsonObject, resource: Resource) -> Result:
         """A pass over a resource that shall go; its children go by themselves, by their owner references."""
@@ -383,18 +323,6 @@ def _tell_deeds(topic_name: str, decision: UseTopic, *, created: bool) -> tuple[
         settings = ", ".join(f"{key}={value}" for key, value in sorted(decision.alterations.items()))
         events.append(Event(False, Deed.TOPIC_RECONFIGURED.value, f"set back on topic {topic_name}: {settings}"))
     return tuple(events)
-
-
-def _judge_foreign(foreign: ForeignChild, identity: Identity) -> Verdict:
-    what = f"{foreign.kind} {identity.name}"
-    if foreign.leftover:
-        text = f"waiting for {what} of a deleted {names.KIND} of this name to be collected"
-        return Verdict(Reason.CHILD_TERMINATING, text)
-    return Verdict(
-        Reason.CHILD_CONFLICT,
-        f"{what} exists and belongs to {foreign.owner}; it is not taken over. Delete or rename it, or give this "
-        f"{names.KIND} another name.",
-    )
 
 
 def _schedule(conditions: tuple[Condition, ...]) -> Result:
