@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedlogkv_replica.core.records import LogRecord, Offset, is_user_key
+from sharedlogkv_replica.core.records import RESERVED_PREFIX, LogRecord, Offset
 from sharedlogkv_replica.core.store import Store, prefix_end
 
 KEYS = st.one_of(st.none(), st.binary(max_size=3), st.sampled_from([b"a", b"ab", b"b", b"\x00B", b"\xff", b"\xff\xff"]))
@@ -13,12 +13,17 @@ RECORDS = st.lists(st.tuples(KEYS, VALUES)).map(
 )
 
 
+def is_user_key(key: bytes | None) -> bool:
+    return key is not None and key != b"" and not key.startswith(RESERVED_PREFIX)
+
+
 def expected(records: list[LogRecord]) -> dict[bytes, tuple[int, bytes]]:
     """What the map must hold after `records`."""
     model: dict[bytes, tuple[int, bytes]] = {}
     for offset, key, value in records:
-        if key is None or not is_user_key(key):
+        if not is_user_key(key):
             continue
+        assert key is not None
         if value is None:
             model.pop(key, None)
         else:

@@ -55,8 +55,3 @@ class Batch:
 
 BARRIER: Final = Entry(BARRIER_KEY, b"")
 """A record that changes nothing. Whoever has applied it has applied everything acknowledged before it was appended."""
-
-
-def is_user_key(key: bytes | None) -> bool:
-    """Whether a record's key is a user's: not null, not empty, and not one of our reserved keys."""
-    return bool(key) and not key.startswith(RESERVED_PREFIX)  # type: ignore[union-attr] # bool(None) is False

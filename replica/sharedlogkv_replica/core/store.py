@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from sortedcontainers import SortedList
 
-from sharedlogkv_replica.core.records import LogRecord, Offset, is_user_key
+from sharedlogkv_replica.core.records import LogRecord, Offset
 
 Versioned: TypeAlias = tuple[Offset, bytes]
 """A key's version (the offset of the record that last wrote it) and its value."""
@@ -37,30 +37,30 @@ class Store:
         return len(self._map)
 
     def apply(self, records: Iterable[LogRecord]) -> None:
-        """Applies records in log order: a value is put, a null value deletes; what is no user's key is counted."""
-        data, index = self._map, self._index
-        grown = 0
+        """Applies records in log order: a value is put, a null value deletes.
+
+        What is no user's key (null, empty, or one of our reserved ones) is counted. This is the hot loop of a replay.
+        """
+        data, get, index = self._map, self._map.get, self._index
+        grown = skipped = 0
         for offset, key, value in records:
-            if not is_user_key(key):
-                self.skipped_records += 1
-                continue
-            assert key is not None
-            old = data.get(key)
-            if value is None:
+            if not key or not key[0]:
+                skipped += 1
+            elif value is not None:
+                old = get(key)
+                data[key] = (offset, value)
                 if old is not None:
-                    del data[key]
-                    grown -= len(key) + len(old[1])
+                    grown += len(value) - len(old[1])
+                else:
+                    grown += len(key) + len(value)
                     if index is not None:
-                        index.remove(key)
-                continue
-            data[key] = (offset, value)
-            if old is not None:
-                grown += len(value) - len(old[1])
-            else:
-                grown += len(key) + len(value)
+                        index.add(key)
+            elif (old := data.pop(key, None)) is not None:
+                grown -= len(key) + len(old[1])
                 if index is not None:
-                    index.add(key)
+                    index.remove(key)
         self.data_bytes += grown
+        self.skipped_records += skipped
 
     def build_index(self) -> None:
         """Sorts the keys once, after a replay; from then on each new or deleted key keeps the order (microseconds)."""
