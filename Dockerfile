@@ -2,6 +2,13 @@
 # Any Debian image with Python 3.11 or newer and its venv module is a base.
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
+# What pyproject.toml requires, by itself: its other tables (linters, tests) change without a new installation.
+FROM ${BASE_IMAGE} AS requirements
+COPY pyproject.toml ./
+RUN python3 -c 'import tomllib; \
+extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+print(*extras["operator"], *extras["replica"], sep="\n")' > /requirements.txt
+
 FROM ${BASE_IMAGE} AS build
 # The file of authorities that pip trusts, where the system's are not enough: mount it, and name it here.
 ARG PIP_CERT
@@ -11,15 +18,13 @@ RUN python3 -m venv /build/pip && python3 -m venv --without-pip /app
 WORKDIR /build/src
 
 # The dependencies come first, and stay a layer of their own: a change of a source file builds and ships only the sources.
-COPY pyproject.toml constraints.txt ./
-RUN python3 -c 'import tomllib; \
-extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
-print(*extras["operator"], *extras["replica"], sep="\n")' > requirements.txt \
-    && /build/pip/bin/pip --python /app/bin/python install --no-compile -r requirements.txt -c constraints.txt \
+COPY --from=requirements /requirements.txt ./
+COPY constraints.txt ./
+RUN /build/pip/bin/pip --python /app/bin/python install --no-compile -r requirements.txt -c constraints.txt \
     && find /app/lib -depth -type d \( -name tests -o -name test \) -exec rm -rf {} + \
     && /app/bin/python -m compileall -q --invalidation-mode unchecked-hash /app/lib
 
-COPY LICENSE ./
+COPY LICENSE pyproject.toml ./
 COPY operator operator
 COPY replica replica
 RUN /build/pip/bin/pip --python /app/bin/python install --no-compile --no-deps --prefix /build/own . \
