@@ -24,6 +24,7 @@ from tests.bench.errors import BenchError
 from tests.bench.figures import Figure, format_table, unmet
 from tests.bench.programs import find_program
 from tests.bench.site import Site
+from tests.support.commands import run
 
 MEASUREMENTS: dict[str, Callable[[Site], list[Figure]]] = {
     "reads": reads.measure,
@@ -71,11 +72,12 @@ def _run(options: argparse.Namespace) -> int:
     def say(what: str) -> None:
         print(f"{time.monotonic() - begin:6.1f} s  {what}", flush=True)
 
+    machine = describe_machine(options.python)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     figures: list[Figure] = []
     with options.output.open("w") as output, tempfile.TemporaryDirectory(prefix="slkv-bench-") as folder:
-        output.write(json.dumps({"machine": describe_machine()}) + "\n")
-        site = Site(bootstrap_servers, folder=Path(folder), say=say)
+        output.write(json.dumps({"machine": machine}) + "\n")
+        site = Site(bootstrap_servers, python=options.python, folder=Path(folder), say=say)
         try:
             for name in options.measurements or MEASUREMENTS:
                 say(f"== {name} (load of the machine: {os.getloadavg()[0]:.1f})")
@@ -85,19 +87,19 @@ def _run(options: argparse.Namespace) -> int:
                     output.flush()
         finally:
             site.close()
-    print(f"\n{describe_machine()}\n\n{format_table(figures)}\n\n{options.output} holds the details.")
+    print(f"\n{machine}\n\n{format_table(figures)}\n\n{options.output} holds the details.")
     missed = unmet(figures)
     for figure in missed:
         print(f"target missed: {figure.title}", file=sys.stderr)
     return 1 if missed and options.check else 0
 
 
-def describe_machine() -> str:
-    """The machine in general terms."""
+def describe_machine(python: Path) -> str:
+    """The machine in general terms, and the Python that is measured."""
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     kernel = ".".join(platform.release().split(".")[:2])
-    software = f"Linux {kernel}, Python {platform.python_version()}"
-    return f"{os.cpu_count()} cores ({platform.machine()}), {memory_gib:.0f} GiB, {software}"
+    version = run(str(python), "-c", "import platform; print(platform.python_version())").strip()
+    return f"{os.cpu_count()} cores ({platform.machine()}), {memory_gib:.0f} GiB, Linux {kernel}, Python {version}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,12 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__, formatter_class=raw)
     actions = parser.add_subparsers(required=True, metavar="COMMAND")
     actions.add_parser("prepare", help="install and build what is needed").set_defaults(act=_prepare)
-    run = actions.add_parser("run", help="measure")
+    measure = actions.add_parser("run", help="measure")
     names = ", ".join(MEASUREMENTS)
-    run.add_argument("measurements", nargs="*", metavar="MEASUREMENT", help=f"of {names} (default: all)")
-    run.add_argument("--output", type=Path, default=RESULTS, help=f"for JSON lines (default: {RESULTS})")
-    run.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
-    run.set_defaults(act=_run)
+    measure.add_argument("measurements", nargs="*", metavar="MEASUREMENT", help=f"of {names} (default: all)")
+    text = "the Python of the virtual environment whose replica is measured (default: this one)"
+    measure.add_argument("--python", type=Path, default=Path(sys.executable), help=text)
+    measure.add_argument("--output", type=Path, default=RESULTS, help=f"for JSON lines (default: {RESULTS})")
+    measure.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
+    measure.set_defaults(act=_run)
     return parser
 
 

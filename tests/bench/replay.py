@@ -4,7 +4,6 @@ Each is alone on one processor, the broker wherever there is room; a run of the 
 """
 
 import statistics
-import sys
 from typing import Final
 
 from tests.bench.figures import Figure, Target, paired_ratio
@@ -40,7 +39,7 @@ def measure(site: Site) -> list[Figure]:
 
 
 def _discard(site: Site, topic: str) -> float:
-    command = [sys.executable, "-m", "tests.bench.bare_consumer", site.bootstrap_servers, topic, str(REPLAY_RECORDS)]
+    command = [str(site.python), "-m", "tests.bench.bare_consumer", site.bootstrap_servers, topic, str(REPLAY_RECORDS)]
     return REPLAY_RECORDS / float(run(*pinned(command, SERVER_CORE), timeout_seconds=_RUN_SECONDS))
 
 

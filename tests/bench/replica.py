@@ -1,8 +1,6 @@
 """A replica as one starts it by hand, under measurement."""
 
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from tests.bench.programs import Program, free_port
@@ -10,7 +8,6 @@ from tests.bench.site import Site
 from tests.support.replica_http import ReplicaClient
 from tests.support.waiting import wait_until
 
-_PROGRAM = Path(sys.executable).with_name("sharedlogkv-replica")
 _READY_SECONDS = 120.0
 
 
@@ -27,7 +24,8 @@ class Replica(Program):
     def __init__(self, site: Site, topic: str, *, name: str = "replica", core: int | None = None) -> None:
         self.port = free_port()
         self._admin_port = free_port()
-        command = [str(_PROGRAM), "--log", site.log_url(topic), "--host", "127.0.0.1", "--name", name]
+        program = site.python.with_name("sharedlogkv-replica")
+        command = [str(program), "--log", site.log_url(topic), "--host", "127.0.0.1", "--name", name]
         ports = ["--http-port", str(self.port), "--admin-port", str(self._admin_port)]
         quick = ["--drain-seconds", "0", "--stop-seconds", "5"]
         super().__init__(name, [*command, *ports, *quick], log=site.folder / f"{name}.log", core=core)

@@ -40,12 +40,14 @@ class Site:
     """Where the benchmarks run.
 
     Attributes:
+        python: The Python whose installation of the project is measured; of a virtual environment.
         folder: For logs and data of the programs; on the disk that the machine's temporary files are on.
         say: Tells the person who waits what is going on.
     """
 
-    def __init__(self, bootstrap_servers: str, *, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, bootstrap_servers: str, *, python: Path, folder: Path, say: Callable[[str], None]) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self.python = python
         self.folder = folder
         self.say = say
         self._cluster = KafkaCluster(bootstrap_servers)
