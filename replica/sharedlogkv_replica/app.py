@@ -26,7 +26,8 @@ from sharedlogkv_replica.server.routes import DataHandler
 
 logger = logging.getLogger(__name__)
 
-ADMIN_CONNECTIONS = 64
+ADMIN_LIMITS = Limits(connections=256, idle_timeout_seconds=10.0)
+"""Short, so that scrapers that leak connections can't keep the kubelet's probes out."""
 
 
 class App:
@@ -64,7 +65,7 @@ class App:
         )
         self.admin = HttpServer(
             AdminHandler(self.replica, metrics=metrics.exposition),
-            limits=Limits(connections=ADMIN_CONNECTIONS),
+            limits=ADMIN_LIMITS,
             clock=CoarseClock(),
             counters=HttpCounters(),
         )
@@ -97,7 +98,8 @@ class App:
             work = asyncio.create_task(self.replica.run(), name="replica")
             try:
                 await self._until_stopped(work)
-                await self._shut_down()
+                if not work.done():
+                    await self._shut_down()
             finally:
                 work.cancel()
                 await asyncio.wait([work])

@@ -3,10 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharedlogkv_replica.core.records import RESERVED_PREFIX, LogRecord, Offset
+from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, RESERVED_PREFIX, LogRecord, Offset
 from sharedlogkv_replica.core.store import Store, prefix_end
 
-KEYS = st.one_of(st.none(), st.binary(max_size=3), st.sampled_from([b"a", b"ab", b"b", b"\x00B", b"\xff", b"\xff\xff"]))
+KEYS = st.one_of(
+    st.none(),
+    st.binary(max_size=3),
+    st.sampled_from([b"a", b"ab", b"b", b"\x00B", b"\xff", b"\xff\xff", b"k" * 4096, b"k" * 4097]),
+)
 VALUES = st.one_of(st.none(), st.binary(max_size=4))
 RECORDS = st.lists(st.tuples(KEYS, VALUES)).map(
     lambda pairs: [(Offset(i), key, value) for i, (key, value) in enumerate(pairs)]
@@ -14,7 +18,7 @@ RECORDS = st.lists(st.tuples(KEYS, VALUES)).map(
 
 
 def is_user_key(key: bytes | None) -> bool:
-    return key is not None and key != b"" and not key.startswith(RESERVED_PREFIX)
+    return key is not None and 0 < len(key) <= KEY_LIMIT_BYTES and not key.startswith(RESERVED_PREFIX)
 
 
 def expected(records: list[LogRecord]) -> dict[bytes, tuple[int, bytes]]:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from sortedcontainers import SortedList
 
-from sharedlogkv_replica.core.records import LogRecord, Offset
+from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, LogRecord, Offset
 
 Versioned: TypeAlias = tuple[Offset, bytes]
 """A key's version (the offset of the record that last wrote it) and its value."""
@@ -21,7 +21,7 @@ class Store:
 
     Attributes:
         data_bytes: the sum of the sizes of all keys and values.
-        skipped_records: records applied that carry no user's key: barriers, and foreign records without a key.
+        skipped_records: records applied that carry no user's key: barriers, and foreign records without a fit one.
     """
 
     __slots__ = ("_index", "_map", "data_bytes", "get", "skipped_records")
@@ -39,12 +39,13 @@ class Store:
     def apply(self, records: Iterable[LogRecord]) -> None:
         """Applies records in log order: a value is put, a null value deletes.
 
-        What is no user's key (null, empty, or one of our reserved ones) is counted. This is the hot loop of a replay.
+        What is no user's key (null, empty, too long to be asked for, or one of our reserved ones) is counted. This is
+        the hot loop of a replay.
         """
         data, get, index = self._map, self._map.get, self._index
         grown = skipped = 0
         for offset, key, value in records:
-            if not key or not key[0]:
+            if not key or not key[0] or len(key) > KEY_LIMIT_BYTES:
                 skipped += 1
             elif value is not None:
                 old = get(key)

@@ -12,10 +12,10 @@ Caller's duties: `run()` in one supervised task; `drain()` before cancelling it.
 
 import asyncio
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sharedlogkv_replica.core.records import BARRIER, Entry, Offset
+from sharedlogkv_replica.core.records import BARRIER, Entry, Offset, Position
 from sharedlogkv_replica.engine.waiters import fail
 from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown, RecordTooLarge, ReplicaError
 from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, SharedLog, entry_bound_bytes
@@ -69,8 +69,17 @@ class GroupCommit:
         batch_limit_bytes: the largest batch, framing included; the log's own limit once it is known.
     """
 
-    def __init__(self, log: SharedLog, limits: CommitLimits) -> None:
+    def __init__(self, log: SharedLog, limits: CommitLimits, *, witness: Callable[[], Position | None]) -> None:
+        """Appends nothing before `run`.
+
+        Args:
+            log: where to append.
+            limits: the bounds.
+            witness: the position of a map that follows the same log; None while it can't vouch for the log.
+        """
         self._log = log
+        self._witness = witness
+        self._closed = False
         self._limits = limits
         self.batch_limit_bytes = limits.batch_bytes
         self._queue: collections.deque[_Pending] = collections.deque()
@@ -132,6 +141,8 @@ class GroupCommit:
 
     def _admit(self, size: int) -> ReplicaError | None:
         limits = self._limits
+        if self._closed:
+            return LogUnavailable("the replica stops, and takes no write any more")
         if size + BATCH_OVERHEAD_BYTES > self.batch_limit_bytes:
             return RecordTooLarge(
                 f"a record of about {size} bytes does not fit the log's {self.batch_limit_bytes} bytes"
@@ -178,21 +189,30 @@ class GroupCommit:
         """The next batch, in order of arrival; entries whose caller gave up are left out."""
         batch: list[_Pending] = []
         room = self.batch_limit_bytes - BATCH_OVERHEAD_BYTES
-        while self._queue and len(batch) < self._limits.batch_records and self._queue[0].size <= room:
+        while self._queue and len(batch) < self._limits.batch_records:
+            if self._queue[0].size > room and batch:
+                break
             pending = self._queue.popleft()
             self._queued_bytes -= pending.size
             if pending.entry is BARRIER:
                 self._barrier = None
-            if not pending.future.done():
+            if pending.size > room:  # the limit was lowered while it waited
+                fail(pending.future, RecordTooLarge(f"the log now takes {self.batch_limit_bytes} bytes at most"))
+            elif not pending.future.done():
                 room -= pending.size
                 batch.append(pending)
         return batch
 
     async def _append(self, batch: Sequence[_Pending]) -> None:
-        remaining = batch[0].deadline - asyncio.get_running_loop().time()
         self._in_flight = True
         try:
-            base = await self._log.append([p.entry for p in batch], timeout_seconds=max(remaining, 0.001))
+            base = await self._append_once(batch)
+        except RecordTooLarge as error:  # the log takes less than it told, and nothing was written
+            if len(batch) == 1:
+                fail(batch[0].future, error)
+                return
+            await self._append(batch[: len(batch) // 2])
+            await self._append(batch[len(batch) // 2 :])
         except ReplicaError as error:
             self.failing = error
             if isinstance(error, OutcomeUnknown):
@@ -211,9 +231,26 @@ class GroupCommit:
         finally:
             self._in_flight = False
 
+    async def _append_once(self, batch: Sequence[_Pending]) -> Offset:
+        """The offset of the batch's first record, if the map that follows the log vouches that it is still that log.
+
+        A log that was deleted and created anew under the same name takes writes as well, and loses them for us. Where
+        its offsets are below what the map has applied, or the map was given up meanwhile, that shows here.
+        """
+        floor = self._witness()
+        if floor is None:
+            raise LogUnavailable("the log that this replica follows is not there; nothing was written")
+        remaining = batch[0].deadline - asyncio.get_running_loop().time()
+        base = await self._log.append([p.entry for p in batch], timeout_seconds=max(remaining, 0.001))
+        if base < floor or self._witness() is None:
+            raise OutcomeUnknown("the log was replaced or lost records while the write was on its way")
+        return base
+
     def _abandon(self, batch: Sequence[_Pending]) -> None:
+        self._closed = True
         if self._expiry is not None:
             self._expiry.cancel()
+            self._expiry = None
         for pending in batch:
             fail(pending.future, OutcomeUnknown("the replica stopped while the write was on its way"))
         for pending in self._queue:

@@ -46,7 +46,17 @@ from sharedlogkv_replica.log.base import LogDescription, SharedLog
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS: Final = 1.0
-"""How often the log is asked for its end and its id: bounds how long a replaced log goes unnoticed."""
+"""How often the log is asked for its end and its id. A replaced log goes unnoticed for this long, and the time of the
+answer; a new log that is shorter than the map is noticed by the first write as well (engine/commit.py)."""
+
+LOG_ERRORS_REASONS: Final[dict[type[ReplicaError], Reason]] = {
+    LogUnavailable: Reason.LOG_UNAVAILABLE,
+    LogReplaced: Reason.LOG_REPLACED,
+    LogTruncated: Reason.LOG_TRUNCATED,
+    LogRefused: Reason.LOG_REFUSED,
+}
+LOG_ERRORS: Final = tuple(LOG_ERRORS_REASONS)
+"""What ends a life; any other exception is a bug, and ends the process."""
 
 PROGRESS_SECONDS: Final = 5.0
 FIRST_BACKOFF_SECONDS: Final = 0.2
@@ -140,33 +150,21 @@ class Follower:
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             self.ticked_at = time.monotonic()
-            try:
-                await self._live()
-            except LogUnavailable as error:
-                self._stand_back(Reason.LOG_UNAVAILABLE, error)
-            except LogReplaced as error:
-                self._stand_back(Reason.LOG_REPLACED, error)
-            except LogTruncated as error:
-                self._stand_back(Reason.LOG_TRUNCATED, error)
-            except LogRefused as error:
-                self._stand_back(Reason.LOG_REFUSED, error)
+            await self._live()
             if self.replay is not None and self.replay.seconds is not None:
                 backoff = FIRST_BACKOFF_SECONDS  # it had been serving
             self.replay = None
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF_SECONDS)
 
-    def _stand_back(self, reason: Reason, error: ReplicaError) -> None:
-        """Serves nothing from now on: what the map holds may no longer be what the log says."""
-        logger.warning("following ended", extra={"reason": reason.value, "detail": str(error)})
-        self.standing = Standing(False, reason, str(error))
-        self.store.clear()
-        self.lag = LagMeter()
-        self.waiters.fail_all(type(error)(*error.args))
-
     async def _live(self) -> None:
-        description = await self._log.open()
-        self._check_id(description.identity.log_id)
+        """One life: ends when the log can't be followed any further, after standing back from the map."""
+        try:
+            description = await self._log.open()
+            self._check_id(description.identity.log_id)
+        except LOG_ERRORS as error:
+            self._stand_back(error)
+            return
         self.identity = description.identity
         self._on_open(description)
         self.lives += 1
@@ -174,12 +172,26 @@ class Follower:
         follow = asyncio.create_task(self._follow(description), name="log-follow")
         try:
             done, _ = await asyncio.wait({watch, follow}, return_when=asyncio.FIRST_COMPLETED)
+            failures = [task.exception() for task in done]
+            for failure in failures:
+                if isinstance(failure, LOG_ERRORS):  # at once: to close a reader may take a while
+                    self._stand_back(failure)
         finally:
             for task in (watch, follow):
                 task.cancel()
             await asyncio.gather(watch, follow, return_exceptions=True)
-        for task in done:
-            task.result()
+        for failure in failures:
+            if failure is not None and not isinstance(failure, LOG_ERRORS):
+                raise failure
+
+    def _stand_back(self, error: ReplicaError) -> None:
+        """Serves nothing from now on: what the map holds may no longer be what the log says."""
+        reason = LOG_ERRORS_REASONS[type(error)]
+        logger.warning("following ended", extra={"reason": reason.value, "detail": str(error)})
+        self.standing = Standing(False, reason, str(error))
+        self.store.clear()
+        self.lag = LagMeter()
+        self.waiters.fail_all(type(error)(*error.args))
 
     def _check_id(self, log_id: str | None) -> None:
         """Pins the first id seen.
@@ -278,6 +290,12 @@ class Follower:
         awaited: tuple[Position, float] | None = None  # an end to reach, and the monotonic clock when it was asked for
         while True:
             self.ticked_at = asked_at = time.monotonic()
+            # Judged before anything is asked: a process that was frozen finds itself caught up the moment it wakes.
+            if self.standing.ready and asked_at - caught_up > description.tombstone_seconds:
+                raise LogTruncated(
+                    f"the map was behind for longer than deletions stay in the log ({description.tombstone_seconds:g} "
+                    "s), so a deleted key could stay for ever; the log is replayed"
+                )
             try:
                 asked_at_ms = time.time_ns() // 1_000_000
                 self._check_id(await self._log.identify())
@@ -290,11 +308,6 @@ class Follower:
                 awaited = awaited or (end, asked_at)
             if awaited is not None and self.position >= awaited[0]:
                 caught_up, awaited = awaited[1], None
-            if self.standing.ready and time.monotonic() - caught_up > description.tombstone_seconds:
-                raise LogTruncated(
-                    f"the map was behind for longer than deletions stay in the log ({description.tombstone_seconds:g} "
-                    "s), so a deleted key could stay for ever; the log is replayed"
-                )
             await asyncio.sleep(WATCH_SECONDS)
 
     def _note_out_of_reach(self, error: ReplicaError) -> None:

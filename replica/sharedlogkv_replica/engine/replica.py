@@ -59,7 +59,7 @@ class Replica:
         self.commit: GroupCommit | None = None
         if write_mode is WriteMode.LEADERLESS:
             largest = CommitLimits(write_timeout_seconds, batch_bytes=value_limit_bytes + _LARGEST_FRAME_BYTES)
-            self.commit = GroupCommit(log, largest)
+            self.commit = GroupCommit(log, largest, witness=self._vouch)
 
     def _adapt(self, description: LogDescription) -> None:
         """Takes over the log's own limit, so that a value is refused here and not by the broker."""
@@ -67,6 +67,10 @@ class Replica:
         self.value_limit_bytes = min(self._configured_value_limit_bytes, room)
         if self.commit is not None:
             self.commit.batch_limit_bytes = description.batch_limit_bytes
+
+    def _vouch(self) -> Position | None:
+        """The map's position while it is that of the log we follow; None when it was given up, or is not filled yet."""
+        return self.position if self.follower.standing.ready else None
 
     @property
     def standing(self) -> Standing:

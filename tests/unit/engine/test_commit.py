@@ -1,12 +1,12 @@
 """Group commit: batches, order, deadlines, overload."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from sharedlogkv_replica.core.records import BARRIER_KEY, START, Entry
+from sharedlogkv_replica.core.records import BARRIER_KEY, START, Entry, Position
 from sharedlogkv_replica.engine.commit import CommitLimits, GroupCommit
 from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown, RecordTooLarge
 from sharedlogkv_replica.log.memory import Fault, MemoryBroker, MemoryLog
@@ -16,8 +16,10 @@ LIMITS = CommitLimits(timeout_seconds=5, batch_bytes=10_000)
 
 
 @asynccontextmanager
-async def committing(broker: MemoryBroker, limits: CommitLimits = LIMITS) -> AsyncIterator[GroupCommit]:
-    commit = GroupCommit(MemoryLog(broker), limits)
+async def committing(
+    broker: MemoryBroker, limits: CommitLimits = LIMITS, *, witness: Callable[[], Position | None] = lambda: START
+) -> AsyncIterator[GroupCommit]:
+    commit = GroupCommit(MemoryLog(broker), limits, witness=witness)
     task = asyncio.create_task(commit.run())
     try:
         yield commit
@@ -176,3 +178,69 @@ async def test_a_stop_tells_sent_writes_from_unsent_ones() -> None:
         unsent = commit.submit(put(1))
     assert isinstance(sent.exception(), OutcomeUnknown)
     assert isinstance(unsent.exception(), LogUnavailable)
+
+
+@pytest.mark.asyncio
+async def test_an_offset_below_what_the_map_has_applied_is_that_of_another_log() -> None:
+    broker = MemoryBroker()
+    async with committing(broker, witness=lambda: Position(10)) as commit:
+        with pytest.raises(OutcomeUnknown, match="replaced"):
+            await commit.submit(put(0))
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_written_while_nobody_vouches_for_the_log() -> None:
+    broker = MemoryBroker()
+    async with committing(broker, witness=lambda: None) as commit:
+        with pytest.raises(LogUnavailable):
+            await commit.submit(put(0))
+    assert broker.end == START
+
+
+@pytest.mark.asyncio
+async def test_a_write_that_lands_after_the_map_was_given_up_is_unknown() -> None:
+    broker = MemoryBroker()
+    broker.fault = Fault.UNREACHABLE
+    vouched: list[Position | None] = [START]
+    async with committing(broker, witness=lambda: vouched[0]) as commit:
+        write = commit.submit(put(0))
+        await eventually(lambda: commit.queued_records == 0)
+        vouched[0] = None
+        broker.recreate()
+        broker.fault = None
+        with pytest.raises(OutcomeUnknown):
+            await write
+
+
+@pytest.mark.asyncio
+async def test_a_limit_lowered_while_a_write_waits_refuses_it_and_goes_on_with_the_others() -> None:
+    broker = MemoryBroker()
+    broker.fault = Fault.UNREACHABLE
+    async with committing(broker) as commit:
+        first = commit.submit(put(0))
+        await eventually(lambda: commit.queued_records == 0)
+        large, small = commit.submit(Entry(b"k", bytes(5_000))), commit.submit(put(1))
+        commit.batch_limit_bytes = 1_000
+        broker.fault = None
+        assert await first == 0
+        with pytest.raises(RecordTooLarge):
+            await large
+        assert await small == 1
+
+
+@pytest.mark.asyncio
+async def test_a_log_that_takes_less_than_it_told_gets_smaller_batches() -> None:
+    broker = MemoryBroker(batch_limit_bytes=300)
+    async with committing(broker) as commit:
+        writes = [commit.submit(put(n)) for n in range(40)]
+        assert await asyncio.gather(*writes) == list(range(40))
+        assert commit.failing is None
+
+
+@pytest.mark.asyncio
+async def test_a_write_after_the_end_is_refused_at_once() -> None:
+    async with committing(MemoryBroker()) as commit:
+        assert await commit.submit(put(0)) == 0
+    late = commit.submit(put(0))
+    assert late.done()
+    assert isinstance(late.exception(), LogUnavailable)

@@ -1,13 +1,14 @@
 """The follower's lives: replay, serving, outages, lost logs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from sharedlogkv_replica.core.modes import Reason
-from sharedlogkv_replica.core.records import Entry, Offset, Position
+from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
 from sharedlogkv_replica.engine import follow
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.errors import LogReplaced
@@ -181,3 +182,47 @@ async def test_a_log_that_is_out_of_reach_at_the_start_is_waited_for() -> None:
         await eventually(lambda: follower.standing.reason is Reason.LOG_UNAVAILABLE)
         broker.fault = None
         await ready(follower)
+
+
+@pytest.mark.asyncio
+async def test_a_process_that_was_frozen_for_longer_than_tombstones_stay_replays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker = MemoryBroker(tombstone_seconds=60.0)
+    broker.append([Entry(b"deleted", b""), Entry(b"kept", b"")])
+    async with following(broker) as follower:
+        await ready(follower)
+        clock = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + 61)
+        broker.delete_before(Position(1))
+        await eventually(lambda: follower.lives == 2)
+        await ready(follower)
+        assert dict(follower.store.scan(b"", None)) == {b"kept": (1, b"")}
+
+
+@pytest.mark.asyncio
+async def test_a_lost_log_is_stood_back_from_before_its_reader_has_closed() -> None:
+    broker = MemoryBroker()
+    broker.append(numbered(3))
+    closing, closed = asyncio.Event(), asyncio.Event()
+
+    class SlowToClose(MemoryLog):
+        async def read(self, start: Position) -> AsyncGenerator[Batch, None]:
+            try:
+                async for batch in super().read(start):
+                    yield batch
+            finally:
+                closing.set()
+                await closed.wait()
+
+    log = SlowToClose(broker)
+    follower = Follower(log)
+    task = asyncio.create_task(follower.run())
+    await ready(follower)
+    broker.recreate()
+    broker.append(numbered(200))
+    await asyncio.wait_for(closing.wait(), 10)
+    assert (follower.standing.ready, len(follower.store)) == (False, 0)
+    closed.set()
+    task.cancel()
+    await asyncio.wait([task])
