@@ -1,6 +1,7 @@
 """Carries out what is planned for a resource's children, and sees how its replicas are."""
 
 import asyncio
+from dataclasses import replace
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.desired import (
@@ -8,6 +9,7 @@ from sharedlogkv_operator.desired import (
     build_pod_disruption_budget,
     build_selector_text,
     build_service,
+    parse_bootstrap_servers,
 )
 from sharedlogkv_operator.errors import ReplicaUnreachable
 from sharedlogkv_operator.kube import KubeClient
@@ -34,13 +36,21 @@ class Children:
         self._replica_client = replica_client
         self._default_image = default_image
 
-    async def apply(self, resource: Resource, *, topic_id: str) -> JsonObject | Verdict:
+    async def apply(self, resource: Resource, *, topic_id: str, keeps_brokers: bool) -> JsonObject | Verdict:
         """Makes the children what they should be; the Deployment as it then is, or the problem that forbids it.
+
+        With `keeps_brokers`, replicas that are there keep the brokers that they have: those of the spec did not show
+        the topic, and a mistyped address must not roll out.
 
         Raises:
             KubeUnavailable, KubeRefused: a child could not be read or written; others may have been.
         """
         identity = resource.identity
+        if keeps_brokers:
+            present = await self._kube.get_child("Deployment", identity.namespace, identity.name)
+            brokers = parse_bootstrap_servers(present) if present is not None else None
+            if brokers is not None:
+                resource = replace(resource, spec=replace(resource.spec, bootstrap_servers=brokers))
         wanted = {
             "Deployment": build_deployment(resource, topic_id=topic_id, default_image=self._default_image),
             "Service": build_service(resource),

@@ -131,7 +131,8 @@ class Controller:
             self.queue.add_backed_off(key)
             return
         self._metrics.reconciles.labels("success" if result.after_seconds is None else "requeue").inc()
-        self.queue.forget(key)
+        if result.was_tried:
+            self.queue.forget(key)
         seconds = self._resync_seconds if result.after_seconds is None else result.after_seconds
         # Spread, so that resources which were settled together are not looked at together for ever.
         self.queue.add_after(key, seconds * (1 + RESYNC_JITTER * (2 * self._chance() - 1)))

@@ -98,6 +98,18 @@ def build_log_url(bootstrap_servers: str, topic_name: str) -> str:
     return f"kafka://{bootstrap_servers}/{topic_name}"
 
 
+def parse_bootstrap_servers(deployment: JsonObject) -> str | None:
+    """The brokers that the Deployment's replicas are told of; None if it is not one of ours."""
+    try:
+        containers = deployment["spec"]["template"]["spec"]["containers"]  # type: ignore[index] # None of it may be there
+        (url,) = (item["value"] for item in containers[0]["env"] if item["name"] == names.ENV_LOG)
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+    scheme, _, rest = str(url).partition("://")
+    brokers, slash, _ = rest.rpartition("/")
+    return brokers if scheme == "kafka" and slash else None
+
+
 def _build_child(identity: Identity, *, api_version: str, kind: str, spec: Manifest) -> Manifest:
     manifest: Manifest = {
         "apiVersion": api_version,

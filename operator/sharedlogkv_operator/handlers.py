@@ -3,7 +3,7 @@
 They are `on.event` handlers, for which kopf writes nothing to the object: no finalizer, no annotation, no progress.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import kopf
 
@@ -67,6 +67,19 @@ def build_registry(enqueue: Enqueue, login: Login) -> kopf.OperatorRegistry:
     return registry
 
 
+class EndlessBackoffs:
+    """Seconds between the attempts to reach the API server: within seconds of its return we watch again.
+
+    Never exhausted, since kopf ends the process then, and a restart cures no outage.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        """Begins anew for each request."""
+        yield from (1, 2, 3)
+        while True:
+            yield 5
+
+
 def build_settings() -> kopf.OperatorSettings:
     """The settings of kopf: no traces on objects, and no request or stream that could hang for ever."""
     settings = kopf.OperatorSettings()
@@ -79,7 +92,8 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.label_selectors["apps", "v1", "deployments"] = names.CLUSTER_LABEL
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.connect_timeout = CONNECT_SECONDS
-    settings.networking.error_backoffs = (1, 2, 3, 5, 5, 5, 5, 5)  # after an outage, watch again within seconds
+    settings.networking.error_backoffs = EndlessBackoffs()
+    settings.execution.default_backoff = 2  # a log-in that failed is tried again soon
     # Nothing is stored under these names now; were a handler ever to need it, they must not be kopf's own.
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)

@@ -74,7 +74,8 @@ class KafkaPool:
         if member is None:
             member = self._members[bootstrap_servers] = _Member(self._open_admin(bootstrap_servers))
         loop = asyncio.get_running_loop()
-        if loop.time() < member.silent_until:
+        # A cluster that was silent is probed by one at a time: the others need not wait for the same silence.
+        if member.silence and (loop.time() < member.silent_until or member.leases):
             raise KafkaUnavailable(member.silence)
         if member.leases >= self._leases_limit:
             raise KafkaBusy(f"{member.leases} resources are busy with {bootstrap_servers} already")
@@ -84,6 +85,7 @@ class KafkaPool:
         member.leases += 1
         try:
             yield member.admin
+            member.silence = ""
         except KafkaUnavailable as error:
             member.silence, member.silent_until = str(error), loop.time() + PAUSE_SECONDS
             raise

@@ -15,6 +15,10 @@ FIELD_MANAGER: Final = "sharedlogkv-operator"
 TOPIC_FINALIZER: Final = f"{GROUP}/topic"
 """On a resource whose topic shall be deleted with it, and on no other."""
 
+ORIGIN_CREATED: Final = "Created"
+ORIGIN_ADOPTED: Final = "Adopted"
+"""How a resource came by its topic, in `status.topic.origin`. Only a created one is ever deleted."""
+
 CLUSTER_LABEL: Final = f"{GROUP}/cluster"
 """On every child and pod: the name of the resource that it belongs to."""
 

@@ -79,11 +79,14 @@ def plan_children(identity: Identity, children: Sequence[Child]) -> tuple[ChildA
 def covers(live: object, wanted: object, *, quantities: bool = False) -> bool:
     """Whether `live` has everything that is in `wanted`; it may have more keys, but no longer lists.
 
+    What is wanted empty may be absent: the API server stores no empty text, list or map.
+
     With `quantities`, texts that name the same amount are equal, since the API server writes them in its own way.
     """
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
-            key in live and covers(live[key], value, quantities=quantities or key == "resources")
+            (key not in live and value in ("", [], {}))
+            or (key in live and covers(live[key], value, quantities=quantities or key == "resources"))
             for key, value in wanted.items()
         )
     if isinstance(wanted, list):

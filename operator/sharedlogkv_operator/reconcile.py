@@ -6,7 +6,7 @@ off anywhere and simply run again. The order keeps data safe:
 1. A generation not seen before is acknowledged in the status at once.
 2. The finalizer is set before there is a topic that it answers for.
 3. The topic's id is written to the status before any replica is told of it. A crash between creating a topic and that
-   write finds the topic there, and adopts it.
+   write finds the topic there, and adopts it; and as nobody can tell any more whose it is, it is never deleted.
 4. Trouble with the topic leaves the replicas alone.
 5. The status is written on every path; events follow it.
 """
@@ -39,6 +39,7 @@ from sharedlogkv_operator.spec import (
     PinnedTopic,
     ReclaimPolicy,
     Resource,
+    build_pinned,
     parse_identity,
     parse_resource,
 )
@@ -58,6 +59,8 @@ DELETION_DEADLINE: Final = timedelta(seconds=120)
 
 SOON_SECONDS: Final = 5.0
 BUSY_SECONDS: Final = 1.0
+TOPIC_IS_THERE: Final = frozenset({Reason.TOPIC_BOUND, Reason.REPLICATION_FACTOR_LOW})
+
 RETRY_REASONS: Final = frozenset(
     {
         Reason.KAFKA_UNAVAILABLE,
@@ -78,11 +81,13 @@ class Result:
         conditions: what its status says now; None when the resource is gone.
         backs_off: try again after a back-off that grows.
         after_seconds: otherwise, look again after so long; None: at the usual interval.
+        was_tried: False when others were in the way: this says nothing about the resource, and ends no back-off.
     """
 
     conditions: tuple[Condition, ...] | None
     backs_off: bool = False
     after_seconds: float | None = None
+    was_tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Reconciler:
         instance: str,
         now: Callable[[], datetime],
     ) -> None:
-        """Holds no state of its own between passes.
+        """Holds nothing between passes but when the deletion of a topic first failed.
 
         Args:
             kube: the API server.
@@ -122,6 +127,7 @@ class Reconciler:
         self._children = Children(kube, replica_client, default_image=default_image)
         self._instance = instance
         self._now = now
+        self._first_failures: dict[str, datetime] = {}  # by uid; a restart only gives a deletion more time
 
     async def reconcile(self, namespace: str, name: str) -> Result:
         """One pass over the resource of that name.
@@ -139,14 +145,13 @@ class Reconciler:
         try:
             resource = parse_resource(body)
         except SpecInvalid as error:
-            outcome = Outcome(None, None, Verdict(Reason.SPEC_INVALID, str(error)))
-            return await self._conclude(body, identity, outcome)
+            return await self._reject(body, identity, error)
         try:
             if identity.deletion_time is not None:
                 return await self._delete(body, resource)
             return await self._settle(body, resource)
         except KafkaBusy:
-            return Result(tuple(parse_conditions(body).values()), after_seconds=BUSY_SECONDS)
+            return Result(tuple(parse_conditions(body).values()), after_seconds=BUSY_SECONDS, was_tried=False)
 
     async def report_bug(self, namespace: str, name: str, error: Exception) -> None:
         """Shows in the status that a pass failed in a way that it should not have.
@@ -160,6 +165,18 @@ class Reconciler:
         identity = parse_identity(body)
         message = f"a bug in the operator, whose log says more: {type(error).__name__}: {error}"
         await self._conclude(body, identity, Outcome(None, None, Verdict(Reason.INTERNAL_ERROR, message)))
+
+    async def _reject(self, body: JsonObject, identity: Identity, error: SpecInvalid) -> Result:
+        """A pass over a resource that can't be understood, which must not hold its namespace for ever either."""
+        waits_for_us = names.TOPIC_FINALIZER in identity.finalizers and identity.deletion_time
+        if waits_for_us and self._now() >= waits_for_us + DELETION_DEADLINE:
+            text = f"given up after {int(DELETION_DEADLINE.total_seconds())} s, the topic stays: {error}"
+            await self._post(identity, (Event(True, Deed.TOPIC_KEPT.value, text),))
+            await self._write_finalizer(identity, present=False)
+            return Result(None)
+        outcome = Outcome(None, None, Verdict(Reason.SPEC_INVALID, str(error)))
+        result = await self._conclude(body, identity, outcome)
+        return replace(result, after_seconds=SOON_SECONDS) if waits_for_us else result
 
     async def _settle(self, body: JsonObject, resource: Resource) -> Result:
         """A pass over a resource that shall live."""
@@ -222,14 +239,15 @@ class Reconciler:
                     await admin.alter_topic(spec.topic.name, decision.alterations)
                 return TopicStep(
                     Verdict(decision.reason, decision.message),
-                    PinnedTopic(spec.topic.name, decision.id),
+                    pinned or PinnedTopic(spec.topic.name, decision.id, is_created=created),
                     _tell_deeds(spec.topic.name, decision, created=created),
                 )
 
     async def _settle_children(self, resource: Resource, outcome: Outcome, *, topic_id: str) -> Outcome:
         """Applies the children, and sees how the replicas are."""
         try:
-            applied = await self._children.apply(resource, topic_id=topic_id)
+            is_topic_seen = outcome.topic is not None and outcome.topic.reason in TOPIC_IS_THERE
+            applied = await self._children.apply(resource, topic_id=topic_id, keeps_brokers=not is_topic_seen)
             if isinstance(applied, Verdict):
                 return replace(outcome, problem=applied)
             return replace(outcome, replicas=await self._children.observe(resource, applied))
@@ -250,14 +268,16 @@ class Reconciler:
             try:
                 async with self._kafka.lease(resource.spec.bootstrap_servers) as admin:
                     events = await _delete_topic(admin, resource.pinned)
-            except (KafkaBusy, KafkaUnavailable, KafkaRefused) as error:
+            except (KafkaUnavailable, KafkaRefused) as error:
                 text = f"topic {resource.pinned.name} can't be deleted: {error}"
-                if self._now() < identity.deletion_time + DELETION_DEADLINE:
+                tried_first = self._first_failures.setdefault(identity.uid, self._now())
+                if self._now() < tried_first + DELETION_DEADLINE:
                     outcome = replace(waiting, problem=Verdict(Reason.DELETING, text))
                     result = await self._conclude(body, identity, outcome)
                     return replace(result, backs_off=False, after_seconds=SOON_SECONDS)
                 seconds = int(DELETION_DEADLINE.total_seconds())
                 events = (Event(True, Deed.TOPIC_KEPT.value, f"given up after {seconds} s, the topic stays: {text}"),)
+        self._first_failures.pop(identity.uid, None)
         await self._post(identity, events)
         await self._write_finalizer(identity, present=False)
         return Result(None)
@@ -270,8 +290,7 @@ class Reconciler:
     async def _write_pinned(self, body: JsonObject, identity: Identity, pinned: PinnedTopic) -> JsonObject | None:
         status = body.get("status", {})
         assert isinstance(status, Mapping)
-        topic = {"name": pinned.name, "id": pinned.id}
-        return await self._kube.write_status(identity, {**status, "topic": topic})
+        return await self._kube.write_status(identity, {**status, "topic": build_pinned(pinned)})
 
     async def _conclude(
         self, body: JsonObject, identity: Identity, outcome: Outcome, *, deeds: tuple[Event, ...] = ()
@@ -301,10 +320,14 @@ class Reconciler:
 
 
 async def _delete_topic(admin: KafkaAdmin, pinned: PinnedTopic) -> tuple[Event, ...]:
-    """Deletes the topic if it still is the one that was pinned."""
+    """Deletes the topic if it still is the one that was pinned, and was created for this resource."""
+    if not pinned.is_created:
+        text = f"topic {pinned.name} stays: it was there before this resource, and may be others' too"
+        return (Event(True, Deed.TOPIC_KEPT.value, text),)
     observed = await admin.describe_topic(pinned.name)
     if observed is None:
-        return ()
+        text = f"topic {pinned.name} is not there, so there is nothing to delete"
+        return (Event(True, Deed.TOPIC_KEPT.value, text),)
     if observed.id != pinned.id:
         text = f"topic {pinned.name} stays: its id is {observed.id}, not {pinned.id}, so it is not this resource's"
         return (Event(True, Deed.TOPIC_KEPT.value, text),)

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import Enum
 from typing import TypeVar
 
+from sharedlogkv_operator import names
 from sharedlogkv_operator.errors import SpecInvalid
 
 T = TypeVar("T")
@@ -74,10 +75,17 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class PinnedTopic:
-    """The topic that a resource is bound to, as its status records it."""
+    """The topic that a resource is bound to, as its status records it.
+
+    Attributes:
+        name: its name.
+        id: its id, by Kafka.
+        is_created: this operator created it for this resource; else it was found there, and may be others' too.
+    """
 
     name: str
     id: str
+    is_created: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +208,14 @@ def _parse_pinned(status: JsonObject) -> PinnedTopic | None:
     if "topic" not in status:
         return None
     topic = _object(status["topic"])
-    return PinnedTopic(name=_string(topic["name"]), id=_string(topic["id"]))
+    is_created = topic.get("origin") == names.ORIGIN_CREATED
+    return PinnedTopic(name=_string(topic["name"]), id=_string(topic["id"]), is_created=is_created)
+
+
+def build_pinned(pinned: PinnedTopic) -> JsonObject:
+    """The binding as the status records it."""
+    origin = names.ORIGIN_CREATED if pinned.is_created else names.ORIGIN_ADOPTED
+    return {"name": pinned.name, "id": pinned.id, "origin": origin}
 
 
 def _guard(parse: Callable[[JsonObject], T], body: JsonObject) -> T:

@@ -13,7 +13,7 @@ from enum import Enum
 from sharedlogkv_operator.desired import build_selector_text
 from sharedlogkv_operator.pods import DeploymentView
 from sharedlogkv_operator.reasons import STALLED, Reason
-from sharedlogkv_operator.spec import Identity, JsonObject, PinnedTopic
+from sharedlogkv_operator.spec import Identity, JsonObject, PinnedTopic, build_pinned
 
 TROUBLES_SHOWN = 3
 
@@ -131,7 +131,7 @@ def build_status(body: JsonObject, identity: Identity, outcome: Outcome, *, now:
     }
     # Once bound, a resource stays bound, also when the outcome could not tell to what.
     if outcome.pinned is not None:
-        status["topic"] = {"name": outcome.pinned.name, "id": outcome.pinned.id}
+        status["topic"] = build_pinned(outcome.pinned)
     elif "topic" in previous:
         status["topic"] = previous["topic"]
     if replicas is not None and replicas.lag_seconds is not None:

@@ -173,6 +173,11 @@ def _use(spec: Spec, observed: ObservedTopic, *, adopted: bool) -> UseTopic:
             for difference in _shape_differences(observed) + _promise_differences(topic, observed)
             if difference.setting is not None
         }
+        if MIN_ISR in alterations and observed.replication_factor < topic.min_in_sync_replicas:
+            # More than there are copies, and the brokers would refuse every write.
+            del alterations[MIN_ISR]
+            if _number(observed.config.get(MIN_ISR)) < observed.replication_factor:
+                alterations[MIN_ISR] = str(observed.replication_factor)
         if observed.replication_factor < topic.replication_factor:
             reason = Reason.REPLICATION_FACTOR_LOW
             message += (

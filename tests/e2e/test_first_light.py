@@ -24,7 +24,8 @@ def test_a_resource_becomes_a_topic_and_a_deployment_and_serves(
 
     described = kafka.describe_topics(TopicCollection([store.topic]))[store.topic].result(timeout=10)
     assert len(described.partitions) == 1
-    assert resource["status"]["topic"] == {"name": store.topic, "id": spell_topic_id(described.topic_id)}
+    topic_id = spell_topic_id(described.topic_id)
+    assert resource["status"]["topic"] == {"name": store.topic, "id": topic_id, "origin": "Created"}
     asked = ConfigResource(ResourceType.TOPIC, store.topic)
     settings = kafka.describe_configs([asked])[asked].result(timeout=10)
     assert settings["cleanup.policy"].value == "compact"

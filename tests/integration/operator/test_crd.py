@@ -278,6 +278,14 @@ async def test_everything_else_can_be_changed(environment: Environment, namespac
             assert status == 200, answer["message"]
 
 
+async def test_a_store_that_only_reads_can_t_be_made_to_write(environment: Environment, namespace: str) -> None:
+    async with connect(environment.kubeconfig) as api:
+        await api.create("SharedLogKV", build_store(namespace, writeMode="ReadOnly"))
+        status, answer = await change(api, namespace, {"writeMode": "Leaderless"})
+        assert status == 422
+        assert "writeMode can't leave ReadOnly" in answer["message"]
+
+
 async def test_status_and_scale_are_parts_of_their_own(environment: Environment, namespace: str) -> None:
     async with connect(environment.kubeconfig) as api:
         created = await api.create("SharedLogKV", {**build_store(namespace), "status": {"replicas": 7}})

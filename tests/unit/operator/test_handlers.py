@@ -1,6 +1,8 @@
 """What kopf is given: which events count, and settings that leave no trace on objects."""
 
-from sharedlogkv_operator.handlers import Newness, build_settings
+import itertools
+
+from sharedlogkv_operator.handlers import EndlessBackoffs, Newness, build_settings
 
 META = {"uid": "u", "generation": 1}
 
@@ -34,5 +36,10 @@ def test_kopf_neither_posts_events_nor_scans_the_cluster_nor_waits_for_ever() ->
     assert settings.watching.server_timeout
     assert settings.watching.client_timeout
     assert settings.networking.request_timeout
+    assert settings.execution.default_backoff < 10
+    backoffs = settings.networking.error_backoffs
+    assert isinstance(backoffs, EndlessBackoffs)
+    assert len(list(itertools.islice(backoffs, 1000))) == 1000
+    assert next(iter(backoffs)) == 1, "each request begins anew"
     assert "kopf.dev" not in settings.persistence.finalizer
     assert "zalando" not in settings.persistence.finalizer

@@ -83,6 +83,24 @@ def test_a_cluster_that_holds_its_users_up_turns_further_ones_away_and_no_other_
     run_virtual(scenario())
 
 
+def test_a_cluster_that_was_silent_is_probed_by_one_at_a_time_until_it_answers() -> None:
+    async def scenario() -> None:
+        pool = KafkaPool(Opener(), leases_limit=4)
+        with pytest.raises(KafkaUnavailable):
+            async with pool.lease("dead:1"):
+                raise KafkaUnavailable("no answer from dead:1")
+        await asyncio.sleep(3.1)
+        async with pool.lease("dead:1"):
+            with pytest.raises(KafkaUnavailable, match="no answer from dead:1"):
+                async with pool.lease("dead:1"):
+                    raise AssertionError("two asked at once")
+        async with pool.lease("dead:1"), pool.lease("dead:1"):
+            pass
+        await pool.close()
+
+    run_virtual(scenario())
+
+
 def test_a_cluster_that_has_not_answered_is_not_asked_again_for_a_moment_and_all_get_the_same_answer() -> None:
     async def scenario() -> None:
         pool = KafkaPool(Opener(), leases_limit=1)

@@ -106,6 +106,12 @@ def test_only_resources_are_compared_as_amounts() -> None:
     assert not covers({"labels": {"version": "1"}}, {"labels": {"version": "1.0"}})
 
 
+@pytest.mark.parametrize("empty", ["", [], {}])
+def test_what_is_wanted_empty_may_be_absent(empty: object) -> None:
+    assert covers({}, {"a": empty})
+    assert not covers({"a": "b"}, {"a": empty or [1]})
+
+
 def test_a_longer_list_is_another_list() -> None:
     assert not covers({"a": [1, 2]}, {"a": [1]})
     assert not covers({"a": {"b": 1}}, {"a": [1]})

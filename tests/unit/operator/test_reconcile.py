@@ -54,7 +54,7 @@ async def test_a_new_resource_gets_its_topic_then_its_pin_then_its_children() ->
         "apply_child",
         "write_status",
     ]
-    assert world.status["topic"] == {"name": "demo.store", "id": "id-1"}
+    assert world.status["topic"] == {"name": "demo.store", "id": "id-1", "origin": "Created"}
     assert world.deployment is not None
     environment = world.deployment["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "SLKV_REPLICA_TOPIC_ID", "value": "id-1"} in environment
@@ -111,6 +111,7 @@ async def test_a_crash_between_topic_and_pin_ends_in_the_same_topic() -> None:
     assert world.status["topic"]["id"] == "id-1"
     assert world.kafka.created == 1
     assert "TopicAdopted" in world.event_reasons
+    assert world.status["topic"]["origin"] == "Adopted"
 
 
 async def test_kafka_out_of_reach_at_first_makes_nothing_and_is_tried_again() -> None:
@@ -228,6 +229,20 @@ async def test_deletion_keeps_the_topic_by_default() -> None:
     assert "demo.store" in world.kafka.topics
 
 
+async def test_deletion_never_takes_a_topic_that_was_there_before_the_resource() -> None:
+    world = await settled()
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.is_gone()
+    world.create(spec=DELETE)
+    await world.reconcile()
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.is_gone()
+    assert "demo.store" in world.kafka.topics
+    assert "TopicKept" in world.event_reasons
+
+
 async def test_deletion_takes_the_topic_along_where_that_was_asked_for() -> None:
     world = await settled(spec=DELETE)
     world.kube.delete("demo", "store")
@@ -291,6 +306,47 @@ async def test_a_dead_kafka_holds_a_deletion_up_for_two_minutes_and_no_longer() 
     await world.reconcile()
     assert world.is_gone()
     assert "TopicKept" in world.event_reasons
+
+
+async def test_a_deletion_that_comes_late_to_kafka_still_gets_its_two_minutes() -> None:
+    world = await settled(spec=DELETE)
+    world.kube.delete("demo", "store")
+    world.wait(600)  # the operator was away
+    set_interference(world, failing("lease", KafkaBusy("others are busy with it")))
+    await world.reconcile()
+    assert not world.is_gone()
+    set_interference(world, failing("lease", KafkaUnavailable("no answer")))
+    await world.reconcile()
+    assert not world.is_gone()
+    set_interference(world, lambda _: None)
+    await world.reconcile()
+    assert world.is_gone()
+    assert world.kafka.topics == {}
+
+
+async def test_a_resource_that_can_t_be_read_does_not_hold_its_deletion_up_for_ever() -> None:
+    world = await settled(spec=DELETE)
+    world.body["spec"]["writeMode"] = "OfALaterVersion"
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert not world.is_gone()
+    world.wait(121)
+    await world.reconcile()
+    assert world.is_gone()
+    assert "TopicKept" in world.event_reasons
+
+
+async def test_brokers_that_do_not_show_the_topic_are_not_rolled_out_to_the_replicas() -> None:
+    world = await settled()
+    set_interference(world, failing("describe_topic", KafkaUnavailable("no answer from mistyped:9092")))
+    world.kube.change_spec("demo", "store", kafka={"bootstrapServers": "mistyped:9092"}, replicas=4)
+    await world.reconcile()
+    assert world.deployment is not None
+    assert world.deployment["spec"]["replicas"] == 4
+    assert "mistyped" not in str(world.deployment["spec"])
+    set_interference(world, lambda _: None)
+    await world.reconcile()
+    assert "kafka://mistyped:9092/demo.store" in str(world.deployment["spec"])
 
 
 async def test_a_resource_held_by_somebody_else_s_finalizer_says_so() -> None:

@@ -16,7 +16,7 @@ def test_a_resource_as_the_api_server_gives_it_is_parsed() -> None:
     assert resource.spec.write_mode is WriteMode.READ_ONLY
     assert resource.spec.topic.reclaim_policy is ReclaimPolicy.DELETE
     assert resource.spec.topic.config == {"segment.ms": "60000"}
-    assert resource.pinned == PinnedTopic("demo.store", "abc")
+    assert resource.pinned == PinnedTopic("demo.store", "abc", is_created=False)
     assert resource.identity.finalizers == ("a", "b")
     assert resource.identity.deletion_time is not None
     assert resource.identity.deletion_time.isoformat() == "2026-01-02T03:04:05+00:00"

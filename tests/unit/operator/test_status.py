@@ -21,7 +21,7 @@ from sharedlogkv_operator.status import (
 from tests.support.operator_objects import Manifest, build_resource, build_resource_body
 
 BOUND = Verdict(Reason.TOPIC_BOUND, "bound")
-PINNED = PinnedTopic("demo.store", "topic-1")
+PINNED = PinnedTopic("demo.store", "topic-1", is_created=True)
 IDENTITY = build_resource().identity
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, 4, 0, 0, tzinfo=UTC)
@@ -108,7 +108,7 @@ def test_the_status_holds_counts_selector_topic_and_whole_seconds_of_lag() -> No
     status = build_status(build_resource_body(), IDENTITY, Outcome(BOUND, PINNED, replicas=replicas(lag=2.9)), now=NOW)
     assert status["replicas"] == status["readyReplicas"] == 3
     assert status["selector"] == "app.kubernetes.io/component=replica,sharedlog.dev/cluster=store"
-    assert status["topic"] == {"name": "demo.store", "id": "topic-1"}
+    assert status["topic"] == {"name": "demo.store", "id": "topic-1", "origin": "Created"}
     assert status["lagSeconds"] == 2
     assert status["observedGeneration"] == 1
 
@@ -128,7 +128,12 @@ def test_a_condition_keeps_its_time_as_long_as_its_status_stands() -> None:
 
 
 def test_what_was_not_looked_at_keeps_its_counts_and_its_topic() -> None:
-    before = {"replicas": 3, "readyReplicas": 2, "lagSeconds": 1, "topic": {"name": "demo.store", "id": "topic-1"}}
+    before = {
+        "replicas": 3,
+        "readyReplicas": 2,
+        "lagSeconds": 1,
+        "topic": {"name": "demo.store", "id": "topic-1", "origin": "Created"},
+    }
     outcome = Outcome(None, None, problem=Verdict(Reason.INTERNAL_ERROR, "m"))
     status = build_status(build_resource_body(status=before), IDENTITY, outcome, now=NOW)
     assert (status["replicas"], status["readyReplicas"]) == (3, 2)

@@ -177,6 +177,13 @@ def test_a_pinned_topic_on_too_few_brokers_serves_and_says_so() -> None:
     assert "its replication factor is 2, not 3" in decision.message
 
 
+@pytest.mark.parametrize(("copies", "at_least"), [(1, None), (2, "2")])
+def test_a_pinned_topic_is_never_made_to_demand_more_copies_than_it_has(copies: int, at_least: str | None) -> None:
+    observed = topic(replication_factor=copies, config={**topic().config, "min.insync.replicas": "1"})
+    spec = {"replicationFactor": 5, "minInSyncReplicas": 3}
+    assert use(decide(observed, pinned_id="topic-1", topic=spec)).alterations.get("min.insync.replicas") == at_least
+
+
 @pytest.mark.parametrize(
     ("actual", "wanted"),
     [("0.50", "0.5"), ("TRUE", "true"), ("a, b", "a,b"), ("86400000", "86400000")],
