@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from sharedlogkv_replica.core.records import START, Batch, LogRecord, Offset, Position
-from sharedlogkv_replica.errors import LogRefused, LogTruncated, ReplicaError
+from sharedlogkv_replica.errors import LogRefused, LogTruncated, LogUnavailable, ReplicaError
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED, TRUNCATED, UNDECODABLE
 
@@ -140,7 +140,7 @@ class KafkaReader:
         self._arrived = asyncio.Event()
         self._room = threading.Semaphore(HANDED_OVER_BATCHES)
         self._stopping = threading.Event()
-        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._ended: concurrent.futures.Future[BaseException | None] = concurrent.futures.Future()
         self._out_of_reach = False
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
@@ -149,9 +149,13 @@ class KafkaReader:
         Raises:
             LogTruncated: the log does not have the next position.
             LogRefused: the topic is gone, or we lack the rights.
+            LogUnavailable: the client, or its thread, failed; a new reading may do better.
         """
         thread = threading.Thread(target=self._run, name=f"read {self._topic}", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are too many
+            raise LogUnavailable(f"the log can't be read: {error}") from error
         ended = asyncio.wrap_future(self._ended)
         ended.add_done_callback(lambda _: self._arrived.set())
         try:
@@ -168,9 +172,12 @@ class KafkaReader:
                     break
                 self._arrived.clear()
                 await self._arrived.wait()
+            if not self._stopping.is_set():
+                failure = ended.result()
+                raise LogUnavailable(f"reading the log failed: {failure!r}") from failure
         finally:
             self.stop()
-            await asyncio.shield(ended)
+            await asyncio.wait({ended})
 
     def stop(self) -> None:
         """Ends the reading without an error, soon; from the event loop."""
@@ -210,12 +217,13 @@ class KafkaReader:
     # --- in the thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        failure: BaseException | None = None
         try:
             self._consume()
-        except BaseException as error:  # noqa: BLE001 # it reaches the iterator, where somebody can act on it
-            self._ended.set_exception(error)
-        else:
-            self._ended.set_result(None)
+        except BaseException as error:  # it reaches the iterator, where somebody can act on it
+            failure = error
+            logger.warning("reading failed", extra={"topic": self._topic}, exc_info=error)
+        self._ended.set_result(failure)
 
     def _consume(self) -> None:
         position = self._position
@@ -238,7 +246,10 @@ class KafkaReader:
                     self._seek(consumer, position)
                 self._hand_over(decoded)
         finally:
-            consumer.close()
+            try:
+                consumer.close()
+            except Exception as error:  # noqa: BLE001 # nothing more is asked of it, and it must not mask another error
+                logger.warning("a reader did not close well", extra={"topic": self._topic, "detail": repr(error)})
 
     def _seek(self, consumer: Consumer, offset: int) -> None:
         consumer.assign([TopicPartition(self._topic, self._partition, offset)])
