@@ -1,11 +1,15 @@
 """From the configured URL to a log: the one place that knows which implementations there are."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from sharedlogkv_replica.errors import ConfigError
 from sharedlogkv_replica.log.base import SharedLog
 from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
 from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
+
+MEMORY_BATCH_LIMIT_BYTES: Final = 2 << 20
+"""Takes a value of 1 MiB, the default limit of values, with its key and framing; Kafka's own default does not."""
 
 
 def open_log(
@@ -22,7 +26,7 @@ def open_log(
         ConfigError: the URL names no log.
     """
     if url == "memory:":
-        return MemoryLog(MemoryBroker(), expected_id=expected_id)
+        return MemoryLog(MemoryBroker(batch_limit_bytes=MEMORY_BATCH_LIMIT_BYTES), expected_id=expected_id)
     if url.startswith("kafka:"):
         return KafkaLog(parse_location(url), expected_id=expected_id, client_properties=client_properties)
     raise ConfigError(f"the log {url!r} is neither `memory:` nor `kafka://host:port[,host:port...]/topic`")

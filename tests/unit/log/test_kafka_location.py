@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import Uuid
 
-from sharedlogkv_replica.core.records import Offset
+from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.core.token import LogIdentity, Token, parse_token
 from sharedlogkv_replica.errors import ConfigError
 from sharedlogkv_replica.log.kafka import KafkaLocation, KafkaLog, parse_location, spell_topic_id
@@ -75,6 +75,14 @@ def test_an_unknown_kind_of_log_is_refused_with_the_kinds_there_are(url: str) ->
 def test_the_url_chooses_the_implementation() -> None:
     assert isinstance(open_log("memory:"), MemoryLog)
     assert isinstance(open_log("kafka://host:9092/topic", expected_id="id"), KafkaLog)
+
+
+@pytest.mark.asyncio
+async def test_the_log_in_memory_takes_a_value_of_one_mebibyte_with_the_longest_key() -> None:
+    log = open_log("memory:")
+    await log.open()
+    assert await log.append([Entry(bytes(4096), bytes(1 << 20))], timeout_seconds=1.0) == 0
+    await log.close()
 
 
 def test_a_topic_id_is_spelled_so_that_a_token_can_carry_it() -> None:
