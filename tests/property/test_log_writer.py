@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sharedlogkv_replica.core.records import Entry, Offset
-from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown
+from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown
+from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
 from sharedlogkv_replica.log.kafka_writer import BatchWriter
@@ -24,7 +25,7 @@ LIMIT_BYTES = 1_000_000
 class Failed(enum.Enum):
     """How an append failed."""
 
-    NOT_WRITTEN = "LogUnavailable"
+    NOT_WRITTEN = "LogUnavailable, or LogRefused"
     UNKNOWN = "OutcomeUnknown, or cancelled"
 
 
@@ -38,7 +39,8 @@ async def write(
     """Appends one batch after the other: (number of records, seconds after which it is cancelled)."""
     counters = counters or LogCounters()
     link = LeaderLink([ADDRESS], "t", 0, connect=partition.connect, counters=counters)
-    writer = BatchWriter(link, "t", 0, broker_timeout_ms=1000, counters=counters)
+    continuity = Continuity("t", expected_id=None)
+    writer = BatchWriter(link, "t", 0, broker_timeout_ms=1000, continuity=continuity, counters=counters)
     outcomes: list[Offset | Failed] = []
     for number, (count, patience) in enumerate(appends):
         batch = [Entry(f"<{number}>".encode(), b"value")] * count
@@ -47,7 +49,7 @@ async def write(
         appending.cancel()
         try:
             outcomes.append(await appending)
-        except LogUnavailable:
+        except (LogUnavailable, LogRefused):
             outcomes.append(Failed.NOT_WRITTEN)
         except (OutcomeUnknown, asyncio.CancelledError):
             outcomes.append(Failed.UNKNOWN)
@@ -74,6 +76,9 @@ async def write(
     appends=[(1, None), (1, None)],
     late_after={0},
 )
+@example(  # a batch that is in the log, and no rights any more to ask who leads
+    script=[Happening.ANSWERED] * 3 + [Happening.ANSWER_LOST, Happening.DENIED], appends=[(1, None)], late_after=set()
+)
 def test_every_history_is_exactly_once_and_in_order(
     script: list[Happening], appends: list[tuple[int, float | None]], late_after: set[int]
 ) -> None:
@@ -93,6 +98,14 @@ def test_every_history_is_exactly_once_and_in_order(
                 pass
             case offset:
                 assert (offset, number) in found, "an acknowledged batch is not where it was said to be"
+
+
+def test_a_refusal_after_a_batch_was_sent_is_no_answer_to_it_and_counts_as_an_outage() -> None:
+    counters = LogCounters()
+    partition = ModelPartition([Happening.ANSWERED] * 3 + [Happening.ANSWER_LOST, Happening.DENIED])
+    outcomes = virtual_time.run(write(partition, [(1, None), (1, None)], set(), counters=counters))
+    assert outcomes == [Failed.UNKNOWN, 2], "between them is the fence"
+    assert (counters.abandoned_batches, counters.fences, counters.write_outages) == (1, 1, 1)
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.none()), min_size=1))

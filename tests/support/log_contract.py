@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from sharedlogkv_replica.core.records import BARRIER, START, Batch, Entry, LogRecord, Offset, Position
 from sharedlogkv_replica.core.token import Token, parse_token
-from sharedlogkv_replica.errors import LogRefused, LogReplaced, LogTruncated, LogUnavailable, RecordTooLarge
+from sharedlogkv_replica.errors import (
+    LogRefused,
+    LogReplaced,
+    LogTruncated,
+    LogUnavailable,
+    OutcomeUnknown,
+    RecordTooLarge,
+)
 from sharedlogkv_replica.log.base import SharedLog, batch_bound_bytes
 
 DEADLINE_SECONDS: Final = 30.0
@@ -311,6 +318,46 @@ class LogContract:
         await site.recreate()
         with pytest.raises(LogReplaced, match=log_id):
             await site.handle(expected_id=log_id).open()
+
+    @pytest.mark.asyncio
+    async def test_a_handle_is_bound_to_the_id_that_it_first_opened(self, site: LogSite) -> None:
+        log = site.handle()
+        log_id = (await log.open()).identity.log_id
+        assert (await log.open()).identity.log_id == log_id
+        await site.recreate()
+        for _ in range(2):
+            with pytest.raises(LogReplaced, match=log_id):
+                await log.open()
+
+    @pytest.mark.asyncio
+    async def test_a_handle_that_could_not_be_opened_is_not_bound_yet(self, site: LogSite) -> None:
+        log = site.handle()
+        await site.delete()
+        with pytest.raises(LogRefused):
+            await log.open()
+        await site.recreate()
+        assert (await log.open()).identity.log_id == await log.identify()
+
+    @pytest.mark.asyncio
+    async def test_once_an_append_has_met_a_shorter_new_log_every_question_says_so_and_nothing_more_is_written(
+        self, site: LogSite
+    ) -> None:
+        """The log takes that first batch without a word, at an offset that the old one had acknowledged already."""
+        log = await opened(site)
+        await append(log, *numbered(10))
+        await site.recreate()
+        with pytest.raises(OutcomeUnknown, match="created anew"):
+            await append(log, *numbered(1))
+        for _ in range(2):
+            with pytest.raises(LogTruncated, match="created anew"):
+                await log.identify()
+            with pytest.raises(LogTruncated, match="created anew"):
+                await log.end()
+            with pytest.raises(LogUnavailable, match="opened anew"):
+                await append(log, *numbered(1))
+            with pytest.raises(LogReplaced):
+                await log.open()
+        assert await (await opened(site)).end() == 1
 
     @pytest.mark.asyncio
     async def test_reading_above_the_end_of_a_shorter_new_log_is_truncation(self, site: LogSite) -> None:

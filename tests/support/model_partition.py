@@ -32,6 +32,7 @@ class Happening(enum.Enum):
     NOT_REPLICATED = "the leader appends, and says that it was not replicated in time"
     TOO_FEW_REPLICAS = "the leader refuses for want of replicas"
     FENCED = "somebody fences the producer, and then the request arrives"
+    DENIED = "the broker refuses for want of rights; on a new connection, to tell who leads"
 
 
 @dataclass
@@ -63,7 +64,7 @@ class ModelPartition:
         happening = self.happens()
         if happening in (Happening.REQUEST_LOST, Happening.TOO_FEW_REPLICAS):
             raise ConnectionError(happening.value)
-        return ModelConnection(self)
+        return ModelConnection(self, denied=happening is Happening.DENIED)
 
     def happens(self) -> Happening:
         """The next thing to happen; all is well at the script's end."""
@@ -115,12 +116,13 @@ class ModelPartition:
 class ModelConnection:
     """Implements `Connection`."""
 
-    def __init__(self, partition: ModelPartition) -> None:
+    def __init__(self, partition: ModelPartition, *, denied: bool) -> None:
         self._partition = partition
+        self._denied = denied
         self.alive = True
 
     async def find_leader(self, _topic: str, _partition: int) -> Leadership:
-        return Leadership(0, ADDRESS, (ADDRESS,))
+        return Leadership(29, None, (ADDRESS,)) if self._denied else Leadership(0, ADDRESS, (ADDRESS,))
 
     async def take_producer_id(self) -> tuple[int, Producer]:
         match self._partition.happens():
@@ -128,6 +130,8 @@ class ModelConnection:
                 raise ConnectionError(happening.value)
             case Happening.NOT_LEADER:
                 return 15, Producer(-1, -1)
+            case Happening.DENIED:
+                return 31, Producer(-1, -1)
             case _:
                 return 0, self._partition.take_producer_id()
 
@@ -161,6 +165,8 @@ class ModelConnection:
                 return code or 7, -1
             case Happening.TOO_FEW_REPLICAS:
                 return 19, -1
+            case Happening.DENIED:
+                return 29, -1
             case Happening.FENCED:
                 partition.fence(batch)
                 return partition.append(batch)

@@ -4,12 +4,15 @@ One contract test suite (tests/support/log_contract.py) runs against every imple
 which the engine uses them:
 
 1. `open()`, before anything else, and again whenever the log may have become another one. It names the log and its
-   limits, or says why the log can't be used.
+   limits, or says why the log can't be used. A handle is bound to the id that it first opened: it never opens a log
+   with another one.
 2. `read(position)` yields everything from there on, for ever: batches in log order, each record once.
 3. `end()` is the position after every record acknowledged before it was called, by anyone.
 4. `append(entries)` adds one atomic batch. One call at a time: the caller groups (engine/commit.py).
 5. `identify()` is asked now and then, since a log can be deleted and created anew under the same name: a reader or
-   writer that goes on would not notice, as long as the new log is longer than the old one was.
+   writer that goes on would not notice, as long as the new log is longer than the old one was. A writer does notice a
+   shorter one, or lost records: by an acknowledged offset that is not above the last one. From then on `identify()` and
+   `end()` raise `LogTruncated`, and `append` writes nothing, until the next `open()` that succeeds.
 6. `close()` ends everything, also a `read` and an `append` under way.
 """
 
@@ -74,7 +77,7 @@ class SharedLog(Protocol):
         Raises:
             LogUnavailable: it can't be reached within the configured time; call again.
             LogRefused: it does not exist, is unfit (more than one partition, not compacted), or we lack the rights.
-            LogReplaced: it has another id than the one that this handle was told to expect.
+            LogReplaced: it has another id than the one that this handle was told to expect, or that it first opened.
         """
         ...
 
@@ -90,6 +93,7 @@ class SharedLog(Protocol):
         Raises:
             LogTruncated: the log no longer has the next position: it begins after it, or ends before it.
             LogRefused: the topic is gone (which a reader need not notice: `identify` does), or we lack the rights.
+            LogUnavailable: the reading itself failed, of which an outage is no reason; read again.
         """
         ...
 
@@ -99,6 +103,8 @@ class SharedLog(Protocol):
         Raises:
             LogUnavailable: no answer within the configured time.
             LogRefused: the topic is gone, or we lack the rights.
+            LogTruncated: an `append` since the last `open` has seen that acknowledged records are gone, or that the log
+                was replaced.
         """
         ...
 
@@ -108,6 +114,7 @@ class SharedLog(Protocol):
         Raises:
             LogUnavailable: no answer within the configured time.
             LogRefused: we lack the rights.
+            LogTruncated: as `end` does.
         """
         ...
 
@@ -119,7 +126,7 @@ class SharedLog(Protocol):
         never after a batch that a later `append` of this object got acknowledged.
 
         Raises:
-            LogUnavailable: nothing was written, nor will be.
+            LogUnavailable: nothing was written, nor will be; also while the log must be opened anew.
             OutcomeUnknown: sent, and no answer in time; or written to a log that is no longer the one it was.
             RecordTooLarge: larger than the log takes; nothing was written.
             LogRefused: we may not write here; nothing was written.

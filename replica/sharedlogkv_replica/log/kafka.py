@@ -19,8 +19,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 
 from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
 from sharedlogkv_replica.core.token import LogIdentity
-from sharedlogkv_replica.errors import ConfigError, LogRefused, LogReplaced, LogUnavailable
+from sharedlogkv_replica.errors import ConfigError, LogRefused, LogUnavailable
 from sharedlogkv_replica.log.base import LogDescription
+from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
@@ -95,7 +96,7 @@ class KafkaLog:
 
     Args:
         location: where it is.
-        expected_id: the only topic id that `open` accepts, in either spelling of base64; None accepts any.
+        expected_id: the only topic id that `open` accepts, in either spelling of base64; None accepts any at first.
         query_timeout_seconds: how long `open`, `end` and `identify` wait for an answer.
         client_properties: further properties of librdkafka's clients.
         connection_options: further arguments of aiokafka's connections, for the writer.
@@ -113,7 +114,9 @@ class KafkaLog:
         self.counters = LogCounters()
         self._location = location
         self._topic = location.topic
-        self._expected_id = None if expected_id is None else spell_topic_id(expected_id)
+        self._continuity = Continuity(
+            f"the topic {self._topic}", expected_id=None if expected_id is None else spell_topic_id(expected_id)
+        )
         self._query_timeout_seconds = query_timeout_seconds
         self._properties = {**(client_properties or {}), "bootstrap.servers": location.bootstrap_servers}
         self._admin_client: AdminClient | None = None  # kept: without a reference, its futures end in _DESTROY
@@ -130,7 +133,12 @@ class KafkaLog:
             counters=self.counters,
         )
         self._writer = BatchWriter(
-            link, self._topic, PARTITION, broker_timeout_ms=BROKER_TIMEOUT_MS, counters=self.counters
+            link,
+            self._topic,
+            PARTITION,
+            broker_timeout_ms=BROKER_TIMEOUT_MS,
+            continuity=self._continuity,
+            counters=self.counters,
         )
 
     async def open(self) -> LogDescription:
@@ -151,21 +159,17 @@ class KafkaLog:
                 f"the topic {self._topic} has cleanup.policy={config['cleanup.policy']}; it must be compact alone, "
                 "or records would vanish that no later one replaces"
             )
+        topic_id = spell_topic_id(topic.topic_id)
+        self._continuity.bind(topic_id)
         self._batch_limit_bytes = int(config["max.message.bytes"])
-        self._writer.forget_offsets()
         return LogDescription(
-            LogIdentity(spell_topic_id(topic.topic_id), PARTITION),
+            LogIdentity(topic_id, PARTITION),
             self._batch_limit_bytes,
             int(config["delete.retention.ms"]) / 1000,
         )
 
     def _check(self, topic: TopicDescription) -> None:
-        topic_id = spell_topic_id(topic.topic_id)
-        if self._expected_id not in (None, topic_id):
-            raise LogReplaced(
-                f"the topic {self._topic} has the id {topic_id}, and not {self._expected_id} as configured: "
-                "it was deleted and created anew"
-            )
+        self._continuity.check_id(spell_topic_id(topic.topic_id))
         if len(topic.partitions) != 1:
             raise LogRefused(
                 f"the topic {self._topic} has {len(topic.partitions)} partitions; a log must have exactly one, "
@@ -190,6 +194,7 @@ class KafkaLog:
         """See `SharedLog.end`. It is the high watermark, below which is every acknowledged record."""
         partition = TopicPartition(self._topic, PARTITION)
         with self.counters.count_query():
+            self._continuity.check_whole()
             async with self._deadline():
                 try:
                     answer = await self._ask(
@@ -206,6 +211,7 @@ class KafkaLog:
     async def identify(self) -> str | None:
         """See `SharedLog.identify`."""
         with self.counters.count_query():
+            self._continuity.check_whole()
             async with self._deadline():
                 topic = await self._describe()
         return None if topic is None else spell_topic_id(topic.topic_id)

@@ -10,7 +10,7 @@ What became of a batch, and what follows:
 |---|---|---|
 | acknowledged | none | the sequence moves on |
 | no attempt was sent, or each was plainly refused before it was written | `LogUnavailable` or a refusal | nothing |
-| an attempt may have been written, and time is up | `OutcomeUnknown` | the producer id is retired and fenced |
+| one may have been written, and time is up or we are refused | `OutcomeUnknown` | the id is retired and fenced |
 | the broker lost our sequence, no attempt may have been written | none | retired and fenced, then sent with a new id |
 
 **The fence.** A batch whose outcome is unknown may still be under way, in a socket of a broker that will wake up. The
@@ -42,6 +42,7 @@ from sharedlogkv_replica.errors import (
     RecordTooLarge,
     ReplicaError,
 )
+from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_errors import FENCED, MOVED, Verdict, name_of, verdict_of
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
@@ -55,7 +56,6 @@ FENCE_EPOCH: Final = 32_767
 SEQUENCES: Final = 1 << 31
 FIRST_PAUSE_SECONDS: Final = 0.02
 LAST_PAUSE_SECONDS: Final = 0.32
-NOWHERE: Final = Offset(-1)
 
 T = TypeVar("T")
 
@@ -81,22 +81,29 @@ class BatchWriter:
         topic: the topic.
         partition: its partition.
         broker_timeout_ms: how long the leader may wait for its in-sync replicas before it answers.
+        continuity: who judges the offsets that are acknowledged.
         counters: where to count.
     """
 
     def __init__(
-        self, link: LeaderLink, topic: str, partition: int, *, broker_timeout_ms: int, counters: LogCounters
+        self,
+        link: LeaderLink,
+        topic: str,
+        partition: int,
+        *,
+        broker_timeout_ms: int,
+        continuity: Continuity,
+        counters: LogCounters,
     ) -> None:
         self._link = link
         self._topic = topic
         self._partition = partition
         self._broker_timeout_ms = broker_timeout_ms
+        self._continuity = continuity
         self._counters = counters
         self._producer: Producer | None = None
         self._sequence = 0
         self._unfenced: Producer | None = None
-        self._last_offset = NOWHERE
-        self._replaced = False
         self._time: asyncio.Timeout | None = None  # of the append under way
         self._trouble: Exception | None = None  # the last one of the append under way
         self._failing = False
@@ -112,8 +119,7 @@ class BatchWriter:
         assert self._time is None, "one append at a time"
         if self._closed:
             raise LogUnavailable("the log was closed")
-        if self._replaced:
-            raise LogUnavailable(f"{self._topic} is no longer the log that it was; it must be opened anew")
+        self._continuity.check_writable()
         fate = _Fate()
         self._trouble = None
         self._time = asyncio.timeout(timeout_seconds)
@@ -122,6 +128,13 @@ class BatchWriter:
                 offset = await self._append(entries, limit_bytes, fate)
         except TimeoutError:
             raise self._note_failure(self._out_of_time(fate, timeout_seconds)) from self._trouble
+        except OutcomeUnknown:
+            raise
+        except ReplicaError as error:
+            if not fate.open:
+                raise
+            unknown = OutcomeUnknown(f"a batch was sent and not acknowledged, and no further attempt can be: {error}")
+            raise self._note_failure(unknown) from error
         finally:
             self._time = None
             if fate.open:  # also when the caller was cancelled
@@ -156,13 +169,7 @@ class BatchWriter:
             await asyncio.sleep(next(pauses))
 
     def _acknowledge(self, offset: Offset, entries: Sequence[Entry], *, size_bytes: int) -> Offset:
-        if offset <= self._last_offset:
-            self._replaced = True
-            raise OutcomeUnknown(
-                f"a batch got the offset {offset} after an earlier one had got {self._last_offset}: "
-                f"{self._topic} lost records, or was deleted and created anew"
-            )
-        self._last_offset = Offset(offset + len(entries) - 1)
+        self._continuity.acknowledge(offset, records=len(entries))
         self._counters.count_appended(records=len(entries), size_bytes=size_bytes)
         return offset
 
@@ -239,11 +246,6 @@ class BatchWriter:
             self._counters.write_outages += 1
             logger.warning("the log can't be written", extra={"detail": str(error)})
         return error
-
-    def forget_offsets(self) -> None:
-        """Accepts any offset from now on: the log was opened anew, and may be another one."""
-        self._last_offset = NOWHERE
-        self._replaced = False
 
     async def close(self) -> None:
         """Ends the append under way as if its time were up, and hangs up; idempotent."""

@@ -16,13 +16,13 @@ from sharedlogkv_replica.core.records import START, Batch, Entry, LogRecord, Off
 from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.errors import (
     LogRefused,
-    LogReplaced,
     LogTruncated,
     LogUnavailable,
     OutcomeUnknown,
     RecordTooLarge,
 )
 from sharedlogkv_replica.log.base import LogDescription, batch_bound_bytes
+from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 
 _KAFKA_DEFAULT_BATCH_LIMIT_BYTES: Final = 1_048_588
@@ -121,6 +121,13 @@ class MemoryBroker:
         self.begin = begin
         self.wake()
 
+    def lose_from(self, end: Position) -> None:
+        """Drops every record from `end` on, acknowledged or not, as an unclean election of a leader does."""
+        kept = bisect_left(self._records, int(end), key=_offset)
+        del self._records[kept:], self._timestamps_ms[kept:]
+        self.end = end
+        self.wake()
+
     def delete(self) -> None:
         """Deletes the log; there is none until `recreate`."""
         self.log_id = None
@@ -191,7 +198,7 @@ class MemoryLog:
 
     Args:
         broker: the log, shared with other handles.
-        expected_id: the only id that `open` accepts; None accepts any.
+        expected_id: the only id that `open` accepts; None accepts any at first.
         query_timeout_seconds: how long `open`, `end` and `identify` wait while the broker is unreachable.
     """
 
@@ -200,7 +207,7 @@ class MemoryLog:
     ) -> None:
         self.counters = LogCounters()
         self._broker = broker
-        self._expected_id = expected_id
+        self._continuity = Continuity("the log", expected_id=expected_id)
         self._query_timeout_seconds = query_timeout_seconds
         self._closed = False
 
@@ -209,8 +216,7 @@ class MemoryLog:
         with self.counters.count_query():
             await self._reach(self._query_timeout_seconds)
             log_id = self._broker.existing_id()
-            if self._expected_id not in (None, log_id):
-                raise LogReplaced(f"the log has the id {log_id}, and not {self._expected_id} as configured")
+            self._continuity.bind(log_id)
         return LogDescription(LogIdentity(log_id, 0), self._broker.batch_limit_bytes, self._broker.tombstone_seconds)
 
     async def read(self, start: Position) -> AsyncGenerator[Batch, None]:
@@ -230,6 +236,7 @@ class MemoryLog:
     async def end(self) -> Position:
         """See `SharedLog.end`."""
         with self.counters.count_query():
+            self._continuity.check_whole()
             await self._reach(self._query_timeout_seconds)
             self._broker.existing_id()
         return self._broker.end
@@ -237,6 +244,7 @@ class MemoryLog:
     async def identify(self) -> str | None:
         """See `SharedLog.identify`."""
         with self.counters.count_query():
+            self._continuity.check_whole()
             await self._reach(self._query_timeout_seconds)
         return self._broker.log_id
 
@@ -244,6 +252,7 @@ class MemoryLog:
         """See `SharedLog.append`."""
         assert entries, "an empty batch has no offset"
         with self.counters.count_append():
+            self._continuity.check_writable()
             size_bytes = batch_bound_bytes(entries)
             if size_bytes > self._broker.batch_limit_bytes:
                 raise RecordTooLarge(
@@ -260,6 +269,7 @@ class MemoryLog:
             offset = self._broker.append(entries)
             if fault is Fault.ANSWER_LOST:
                 await self._lose_answer(deadline)
+            self._continuity.acknowledge(offset, records=len(entries))
         self.counters.count_appended(records=len(entries), size_bytes=size_bytes)
         return offset
 

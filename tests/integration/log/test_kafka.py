@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from sharedlogkv_replica.core.records import START, Entry, Position
-from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown
+from sharedlogkv_replica.errors import LogRefused, LogUnavailable
 from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
 from tests.support.eventually import eventually
 from tests.support.kafka import COMPACTED, KafkaCluster, KafkaSite
@@ -112,17 +112,3 @@ async def test_records_of_an_open_transaction_are_not_read_but_counted_in_the_en
     assert not reading.done()
     await asyncio.to_thread(producer.commit_transaction, DEADLINE_SECONDS)
     assert [key for _, key, _ in await reading] == [b"before", b"inside", b"after"]
-
-
-@pytest.mark.asyncio
-async def test_a_batch_is_not_confused_by_a_topic_that_was_created_anew(site: KafkaSite) -> None:
-    """The broker takes it, without a word, at an offset that the old log had acknowledged already."""
-    log = await opened(site)
-    await append(log, *numbered(10))
-    await site.recreate()
-    with pytest.raises(OutcomeUnknown, match="created anew"):
-        await append(log, *numbered(1))
-    with pytest.raises(LogUnavailable):
-        await append(log, *numbered(1))
-    await log.open()
-    assert await append(log, *numbered(1)) == 1

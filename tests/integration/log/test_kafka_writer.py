@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError
 
 from sharedlogkv_replica.core.records import BARRIER_KEY, Entry, Offset
 from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown, RecordTooLarge
+from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka import parse_location
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
@@ -72,7 +73,8 @@ async def _bench(site: KafkaSite) -> AsyncIterator[Bench]:
         counters = LogCounters()
         link = LeaderLink(bootstrap, site.topic, 0, connect=connect_by_proxy, counters=counters)
         direct = LeaderLink(bootstrap, site.topic, 0, connect=connect_directly, counters=LogCounters())
-        writer = BatchWriter(link, site.topic, 0, broker_timeout_ms=BROKER_MS, counters=counters)
+        continuity = Continuity(site.topic, expected_id=None)
+        writer = BatchWriter(link, site.topic, 0, broker_timeout_ms=BROKER_MS, continuity=continuity, counters=counters)
         yield Bench(writer, link, direct, proxy, site, counters)
         await direct.close()
         await writer.close()

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from sharedlogkv_replica.core.records import START, Entry, Position
-from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown
+from sharedlogkv_replica.errors import LogRefused, LogTruncated, LogUnavailable, OutcomeUnknown
 from sharedlogkv_replica.log.base import SharedLog
 from sharedlogkv_replica.log.memory import Fault, MemoryBroker, MemoryLog
 from tests.support.log_contract import LogContract, append, numbered, opened, read_to
@@ -121,6 +121,25 @@ async def test_a_refused_write_is_not_written(site: MemorySite) -> None:
     with pytest.raises(LogRefused):
         await append(log, *numbered(1))
     assert await log.end() == 0
+
+
+@pytest.mark.asyncio
+async def test_a_log_that_lost_acknowledged_records_is_used_again_once_it_was_opened_anew(site: MemorySite) -> None:
+    log = await opened(site)
+    await append(log, *numbered(10))
+    site.broker.lose_from(Position(4))
+    with pytest.raises(OutcomeUnknown, match="lost records"):
+        await append(log, Entry(b"a", b"1"))
+    with pytest.raises(LogTruncated):
+        await log.identify()
+    with pytest.raises(LogTruncated):
+        await log.end()
+    with pytest.raises(LogUnavailable):
+        await append(log, Entry(b"b", b"1"))
+    await log.open()
+    assert (await log.identify(), await log.end()) == (site.broker.log_id, 5)
+    assert await append(log, Entry(b"c", b"1")) == 5
+    assert [key for _, key, _ in await read_to(log, Position(6))][4:] == [b"a", b"c"]
 
 
 @pytest.mark.asyncio
