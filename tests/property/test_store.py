@@ -1,5 +1,7 @@
 """The map against a plain dict, whatever the log holds."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,18 +37,40 @@ def expected(records: list[LogRecord]) -> dict[bytes, tuple[int, bytes]]:
     return model
 
 
-@given(RECORDS, st.integers(min_value=0, max_value=50))
-def test_the_map_holds_the_last_value_of_every_key_in_byte_order(records: list[LogRecord], index_after: int) -> None:
+@given(RECORDS, st.integers(min_value=0, max_value=50), st.integers(min_value=0, max_value=4), st.booleans())
+def test_the_map_holds_the_last_value_of_every_key_in_byte_order(
+    records: list[LogRecord], index_after: int, slices: int, scan_meanwhile: bool
+) -> None:
+    """Whenever the index is begun and ended, and also when a scan can't wait for that."""
     store = Store()
     store.apply(records[:index_after])
-    store.build_index()
+    index = store.index_in_slices()
+    for _ in itertools.islice(index, slices):
+        pass
+    if scan_meanwhile:
+        assert list(store.scan(b"", None)) == sorted(expected(records[:index_after]).items())
     store.apply(records[index_after:])
+    for _ in index:
+        pass
     model = expected(records)
     assert list(store.scan(b"", None)) == sorted(model.items())
     assert len(store) == len(model)
     assert all(store.get(key) == versioned for key, versioned in model.items())
     assert store.data_bytes == sum(len(key) + len(value) for key, (_, value) in model.items())
     assert store.skipped_records == sum(not is_user_key(key) for _, key, _ in records)
+
+
+def test_keys_that_come_and_go_while_the_index_is_built_do_so_in_the_index() -> None:
+    store = Store()
+    store.apply([(Offset(i), key, b"") for i, key in enumerate([b"gone", b"back", b"stays"])])
+    index = store.index_in_slices()
+    next(index)
+    store.apply(
+        [(Offset(3), b"gone", None), (Offset(4), b"back", None), (Offset(5), b"back", b""), (Offset(6), b"new", b"")]
+    )
+    for _ in index:
+        pass
+    assert [key for key, _ in store.scan(b"", None)] == [b"back", b"new", b"stays"]
 
 
 @given(RECORDS, st.binary(max_size=2), st.one_of(st.none(), st.binary(max_size=2)))
@@ -69,7 +93,11 @@ def test_a_prefix_covers_exactly_the_keys_that_begin_with_it(prefix: bytes, key:
 def test_a_cleared_map_is_as_new(records: list[LogRecord]) -> None:
     store = Store()
     store.apply(records)
+    index = store.index_in_slices()
+    next(index, None)
     store.clear()
+    for _ in index:  # what was begun before must not come back
+        pass
     assert (len(store), store.data_bytes, list(store.scan(b"", None))) == (0, 0, [])
     store.apply(records)
     assert dict(store.scan(b"", None)) == expected(records)

@@ -5,8 +5,10 @@ instances, because the garbage collector stops looking at a tuple of atoms after
 instances: at millions of keys that is the difference between no pause and one of half a second.
 """
 
-from collections.abc import Iterable
-from typing import TypeAlias
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Final, TypeAlias
 
 from sortedcontainers import SortedList
 
@@ -14,6 +16,15 @@ from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, LogRecord, Offset
 
 Versioned: TypeAlias = tuple[Offset, bytes]
 """A key's version (the offset of the record that last wrote it) and its value."""
+
+_SLICE_KEYS: Final = 1000  # sorted, or put where they belong, in about a millisecond
+
+
+class _Changes(set[bytes]):
+    """Stands in for the index while that is built: notes the keys that came or went meanwhile."""
+
+    __slots__ = ()
+    remove = set.add
 
 
 class Store:
@@ -28,7 +39,7 @@ class Store:
 
     def __init__(self) -> None:
         self._map: dict[bytes, Versioned] = {}
-        self._index: SortedList[bytes] | None = None
+        self._index: SortedList[bytes] | _Changes | None = None
         self.data_bytes = 0
         self.skipped_records = 0
         self.get = self._map.get  # the hot path: one look-up without a frame of ours
@@ -63,9 +74,32 @@ class Store:
         self.data_bytes += grown
         self.skipped_records += skipped
 
-    def build_index(self) -> None:
-        """Sorts the keys once, after a replay; from then on each new or deleted key keeps the order (microseconds)."""
-        self._index = SortedList(self._map)
+    def index_in_slices(self) -> Iterator[None]:
+        """Sorts the keys for `scan`, about a millisecond at a time; between two slices everything else may go on.
+
+        To sort a million keys takes most of a second, in which no probe and no read would be answered. From the last
+        slice on each new or deleted key keeps the order (microseconds). A scan that comes earlier sorts at once.
+        """
+        changes = self._index = _Changes()
+        keys = list(self._map)
+        bounds = sorted(keys[::_SLICE_KEYS])
+        buckets: list[list[bytes]] = [[] for _ in range(len(bounds) + 1)]
+        for start in range(0, len(keys), _SLICE_KEYS):
+            for key in keys[start : start + _SLICE_KEYS]:
+                buckets[bisect_right(bounds, key)].append(key)
+            yield
+        for bucket in buckets:
+            bucket.sort()
+            yield
+        if self._index is not changes:
+            return  # a scan could not wait, or the map was cleared
+        index = SortedList(chain.from_iterable(buckets))  # in order already: one pass
+        for key in changes:
+            if key not in self._map:
+                index.discard(key)
+            elif key not in index:
+                index.add(key)
+        self._index = index
 
     def clear(self) -> None:
         """Forgets everything, so that nothing of a lost log is ever served."""
@@ -78,11 +112,11 @@ class Store:
 
         The caller must finish before the map changes again, so within one step of the event loop.
         """
-        if self._index is None:
-            self.build_index()
-        assert self._index is not None
+        index = self._index
+        if not isinstance(index, SortedList):
+            index = self._index = SortedList(self._map)
         data = self._map
-        for key in self._index.irange(start, end, inclusive=(True, False)):
+        for key in index.irange(start, end, inclusive=(True, False)):
             yield key, data[key]
 
 
