@@ -66,10 +66,10 @@ class Site:
 
     @functools.cached_property
     def million_keys(self) -> str:
-        """A topic with `KEYS` keys of 20 bytes, each put once, with values of 100 bytes."""
+        """A topic with `KEYS` keys of 20 bytes, each put once and in no order, with values of 100 bytes."""
         self.say(f"filling a topic with {KEYS:,} keys")
         topic = self.create_topic()
-        self._fill(topic, ((key_name(number), b"x" * VALUE_BYTES, False) for number in range(KEYS)))
+        self._fill(topic, ((key_name(number), b"x" * VALUE_BYTES, False) for number in _shuffled(KEYS)))
         return topic
 
     @functools.cached_property
@@ -88,9 +88,10 @@ class Site:
     @staticmethod
     def _mixed_records() -> Iterator[tuple[bytes, bytes | None, bool]]:
         chance = random.Random(0)
-        for number in range(REPLAY_RECORDS):
-            if number and chance.random() < _TOMBSTONE_SHARE:
-                yield key_name(chance.randrange(number)), None, True
+        numbers = _shuffled(REPLAY_RECORDS)
+        for count, number in enumerate(numbers):
+            if count and chance.random() < _TOMBSTONE_SHARE:
+                yield key_name(numbers[chance.randrange(count)]), None, True
             else:
                 yield key_name(number), b"x" * VALUE_BYTES, True
 
@@ -113,3 +114,10 @@ class Site:
                     producer.poll(0.05)
         left = producer.flush(_FLUSH_SECONDS)
         assert left == 0, f"{left} records were not acknowledged within {_FLUSH_SECONDS} s"
+
+
+def _shuffled(count: int) -> list[int]:
+    """The numbers below `count` in no order, which is the same at each run."""
+    numbers = list(range(count))
+    random.Random(0).shuffle(numbers)
+    return numbers
