@@ -134,7 +134,7 @@ async def test_a_new_store_gets_its_topic_and_its_children(store: Store, admin: 
     }
     assert found.config.items() >= expected.items()
     body = await store.read()
-    assert body["status"]["topic"] == {"name": store.topic, "id": found.id}
+    assert body["status"]["topic"] == {"name": store.topic, "id": found.id, "origin": "Created"}
     assert await store.children() == set(CHILDREN)
     assert await store.condition("TopicReady") == ("True", "TopicBound")
     assert await store.condition("Ready") == ("False", "ReplicasNotReady")
