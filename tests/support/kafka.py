@@ -82,7 +82,18 @@ class KafkaCluster:
         """Drops all records below the position; the topic's policy lets it happen meanwhile."""
         partition = TopicPartition(topic, 0, position)
         self.configure_topic(topic, {"cleanup.policy": "compact,delete"})
-        self._answer(self._admin.delete_records([partition])[partition])
+
+        def deleted() -> bool:
+            try:
+                self._answer(self._admin.delete_records([partition])[partition])
+            except KafkaException as error:
+                # The controller has taken the policy; the leader learns of it a little later.
+                if error.args[0].code() != KafkaError.POLICY_VIOLATION:
+                    raise
+                return False
+            return True
+
+        self._wait(deleted, f"leave to delete records of {topic}")
         self.configure_topic(topic, {"cleanup.policy": "compact"})
 
     def produce(self, topic: str, entries: Sequence[Entry]) -> None:
