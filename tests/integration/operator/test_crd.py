@@ -71,6 +71,10 @@ def with_template(**fields: object) -> Manifest:
 ACCEPTED: dict[str, Manifest] = {
     "one broker": with_servers("kafka:9092"),
     "three brokers": with_servers("kafka-0.kafka.svc:9092,kafka-1.kafka.svc:9092,10.0.0.1:9093"),
+    "the lowest and the highest port": with_servers("a:1,b:9,c:10000,d:59999,e:65535"),
+    "brokers at IPv6 addresses": with_servers(
+        "[fd00::1]:9092,[::ffff:10.0.0.1]:9092,kafka:9092,[1:2:3:4:5:6:7:8]:9092"
+    ),
     "a topic name": with_topic(name="My_topic.v1-2"),
     "a topic name of 249 characters": with_topic(name="t" * 249),
     "a single copy": with_topic(replicationFactor=1, minInSyncReplicas=1),
@@ -82,6 +86,7 @@ ACCEPTED: dict[str, Manifest] = {
     "a hundred replicas": {"replicas": 100},
     "an image": {"image": "registry.example.com/team/sharedlogkv@sha256:0123456789abcdef"},
     "requests within limits": {"resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"memory": "1024Mi"}}},
+    "a resource of none": {"resources": {"requests": {"cpu": 0}}},
     "only limits": {"resources": {"limits": {"cpu": "0.5"}}},
     "everything about pods": {"podTemplate": FULL_TEMPLATE},
     "no topology constraints": with_template(topologySpreadConstraints=[]),
@@ -100,6 +105,14 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
     "no kafka": ({"kafka": None}, "spec.kafka"),
     "no brokers": ({"kafka": {}}, "spec.kafka.bootstrapServers: Required value"),
     "a broker without a port": (with_servers("kafka"), "should match"),
+    "port 0": (with_servers("a:0"), "should match"),
+    "port 65536": (with_servers("a:65536"), "should match"),
+    "port 99999, of the second broker": (with_servers("a:1,b:99999"), "should match"),
+    "a port of six digits": (with_servers("a:655350"), "should match"),
+    "an IPv6 address without brackets": (with_servers("fd00::1:9092"), "should match"),
+    "a name in brackets": (with_servers("[kafka]:9092"), "should match"),
+    "an IPv6 address without a port": (with_servers("[fd00::1]"), "should match"),
+    "two brokers without a comma": (with_servers("[::1]:1[::2]:2"), "should match"),
     "a URL for a broker": (with_servers("kafka://kafka:9092"), "should match"),
     "a blank between brokers": (with_servers("a:1, b:1"), "should match"),
     "a comma at the end": (with_servers("a:1,"), "should match"),
@@ -142,6 +155,8 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
     "an image with a blank": ({"image": "a b"}, "spec.image"),
     "an empty image": ({"image": ""}, "spec.image"),
     "a quantity that is none": ({"resources": {"requests": {"cpu": "much"}}}, "spec.resources.requests.cpu"),
+    "a negative number": ({"resources": {"requests": {"cpu": -1}}}, "spec.resources.requests.cpu"),
+    "a negative quantity": ({"resources": {"limits": {"memory": "-1Gi"}}}, "spec.resources.limits.memory"),
     "requests beyond limits": (
         {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}},
         "resources.requests may not exceed resources.limits",
