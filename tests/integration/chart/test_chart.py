@@ -90,6 +90,15 @@ def test_the_selector_matches_the_pod_and_does_not_change_with_the_version(clust
     assert labels["team"] == "kv"
 
 
+def test_a_label_of_the_chart_s_own_can_t_be_given_to_the_pod(cluster: Cluster) -> None:
+    own = one(render(cluster), "Deployment")["spec"]["template"]["metadata"]["labels"]
+    for label in own:
+        with pytest.raises(CommandFailed, match="podLabels"):
+            render(cluster, podLabels={label: "mine"})
+    pod = one(render(cluster, podLabels={"team": "kv"}), "Deployment")["spec"]["template"]["metadata"]
+    assert pod["labels"] == {**own, "team": "kv"}
+
+
 def test_with_namespaces_the_operator_has_rights_there_and_nowhere_else(cluster: Cluster) -> None:
     manifests = render(cluster, watchNamespaces=["a", "b"], rbac__aggregateRoles=False)
     assert not [m for m in manifests if m["kind"] in ("ClusterRole", "ClusterRoleBinding")]
