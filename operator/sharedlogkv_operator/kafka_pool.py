@@ -2,7 +2,7 @@
 
 At most so many reconciles may be busy with one cluster: those beyond are turned away with `KafkaBusy` and come back in
 a moment, so a cluster that never answers can't occupy every worker. And once it has not answered one of them, it is not
-asked again for a few seconds: the others get the same answer at once.
+asked again for a few seconds, and then by one at a time: the others get the same answer at once.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sharedlogkv_operator.errors import KafkaBusy, KafkaUnavailable
+from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 
 IDLE_SECONDS: Final = 120.0
@@ -86,6 +86,9 @@ class KafkaPool:
         try:
             yield member.admin
             member.silence = ""
+        except KafkaRefused:
+            member.silence = ""  # a no is an answer
+            raise
         except KafkaUnavailable as error:
             member.silence, member.silent_until = str(error), loop.time() + PAUSE_SECONDS
             raise

@@ -1,10 +1,11 @@
 """The workers: what becomes of each pass, in virtual time."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 
 from sharedlogkv_operator.controller import Controller
-from sharedlogkv_operator.errors import KubeUnavailable
+from sharedlogkv_operator.errors import KafkaBusy, KafkaUnavailable, KubeUnavailable
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.status import Truth
 from tests.support.operator_objects import build_resource_body
@@ -77,6 +78,23 @@ def test_a_pass_that_fails_is_tried_again_with_a_back_off_and_counted() -> None:
         world.kube.interfere = lambda _: None
         await asyncio.sleep(30)
         assert world.condition("TopicReady").truth is Truth.TRUE
+
+    run(scenario)
+
+
+def test_a_pass_that_found_kafka_busy_with_others_does_not_end_the_back_off() -> None:
+    async def scenario(world: World, controller: Controller, metrics: Metrics) -> None:
+        errors = itertools.chain([KafkaUnavailable("down")] * 6, [KafkaBusy("others are busy with it")])
+
+        def fail(moment: str) -> None:
+            if moment == "before lease":
+                raise next(errors, KafkaUnavailable("down"))
+
+        world.kafka.interfere = fail
+        controller.queue.add("demo/store")
+        await asyncio.sleep(45)
+        # Six within 15 s, the busy one 16 s later at most, one more after a second: it waits for 25 s at least.
+        assert passes(world) == 8
 
     run(scenario)
 

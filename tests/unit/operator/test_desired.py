@@ -7,6 +7,7 @@ from sharedlogkv_operator.desired import (
     build_pod_disruption_budget,
     build_selector_text,
     build_service,
+    parse_bootstrap_servers,
 )
 from tests.support.operator_objects import UID, Manifest, build_resource
 
@@ -116,6 +117,17 @@ def test_the_service_sends_to_the_replicas_http_port() -> None:
     assert build_selector_text(build_resource().identity) == (
         "app.kubernetes.io/component=replica,sharedlog.dev/cluster=store"
     )
+
+
+@pytest.mark.parametrize("servers", ["kafka:9092", "a:1,b:2", "[fd00::1]:9092,kafka:9092"])
+def test_the_brokers_of_a_deployment_of_ours_are_read_back(servers: str) -> None:
+    assert parse_bootstrap_servers(deployment(spec={"kafka": {"bootstrapServers": servers}})) == servers
+
+
+@pytest.mark.parametrize("containers", [None, [], [{}], [{"env": []}], [{"env": [{"name": "SLKV_REPLICA_LOG"}]}]])
+def test_a_deployment_that_is_not_of_ours_tells_no_brokers(containers: object) -> None:
+    assert parse_bootstrap_servers({"spec": {"template": {"spec": {"containers": containers}}}}) is None
+    assert parse_bootstrap_servers({}) is None
 
 
 def test_the_digest_changes_with_what_is_wanted_and_only_then() -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sharedlogkv_operator.errors import KafkaBusy, KafkaUnavailable
+from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable
 from sharedlogkv_operator.kafka_pool import KafkaPool
 from tests.support.operator_fakes import FakeKafka
 from tests.support.virtual_time import run as run_virtual
@@ -95,6 +95,23 @@ def test_a_cluster_that_was_silent_is_probed_by_one_at_a_time_until_it_answers()
                 async with pool.lease("dead:1"):
                     raise AssertionError("two asked at once")
         async with pool.lease("dead:1"), pool.lease("dead:1"):
+            pass
+        await pool.close()
+
+    run_virtual(scenario())
+
+
+def test_a_cluster_that_was_silent_and_then_says_no_has_answered() -> None:
+    async def scenario() -> None:
+        pool = KafkaPool(Opener(), leases_limit=4)
+        with pytest.raises(KafkaUnavailable):
+            async with pool.lease("a:1"):
+                raise KafkaUnavailable("no answer from a:1")
+        await asyncio.sleep(3.1)
+        with pytest.raises(KafkaRefused):
+            async with pool.lease("a:1"):
+                raise KafkaRefused("not authorized")
+        async with pool.lease("a:1"), pool.lease("a:1"):
             pass
         await pool.close()
 

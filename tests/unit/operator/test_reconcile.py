@@ -324,6 +324,20 @@ async def test_a_deletion_that_comes_late_to_kafka_still_gets_its_two_minutes() 
     assert world.kafka.topics == {}
 
 
+async def test_a_deletion_is_not_given_up_because_others_are_busy_with_kafka() -> None:
+    world = await settled(spec=DELETE)
+    set_interference(world, failing("lease", KafkaBusy("others are busy with it")))
+    world.kube.delete("demo", "store")
+    for _ in range(3):
+        result = await world.reconcile()
+        assert (result.after_seconds, result.was_tried) == (1, False)
+        world.wait(600)
+    assert not world.is_gone()
+    set_interference(world, lambda _: None)
+    await world.reconcile()
+    assert world.kafka.topics == {}
+
+
 async def test_a_resource_that_can_t_be_read_does_not_hold_its_deletion_up_for_ever() -> None:
     world = await settled(spec=DELETE)
     world.body["spec"]["writeMode"] = "OfALaterVersion"

@@ -3,7 +3,7 @@
 import pytest
 
 from sharedlogkv_operator.errors import SpecInvalid
-from sharedlogkv_operator.spec import PinnedTopic, ReclaimPolicy, WriteMode, parse_resource
+from sharedlogkv_operator.spec import PinnedTopic, ReclaimPolicy, WriteMode, build_pinned, parse_resource
 from tests.support.operator_objects import Manifest, build_resource, build_resource_body
 
 
@@ -25,6 +25,12 @@ def test_a_resource_as_the_api_server_gives_it_is_parsed() -> None:
 def test_the_topic_is_named_after_namespace_and_name_unless_the_spec_names_it() -> None:
     assert build_resource().spec.topic.name == "demo.store"
     assert build_resource(spec={"topic": {"name": "other"}}).spec.topic.name == "other"
+
+
+@pytest.mark.parametrize("is_created", [True, False])
+def test_how_a_resource_came_by_its_topic_is_read_back(is_created: bool) -> None:
+    pinned = PinnedTopic("demo.store", "abc", is_created=is_created)
+    assert build_resource(status={"topic": build_pinned(pinned)}).pinned == pinned
 
 
 def test_no_topology_constraints_are_told_from_an_empty_list() -> None:
