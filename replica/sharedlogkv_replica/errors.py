@@ -1,8 +1,9 @@
 """Every error that the replica raises on purpose.
 
 Three families, told apart because the caller must act differently: the user's mistake (`ConfigError`, `InvalidToken`,
-`RecordTooLarge`, `LogRefused`), a passing fault (`LogUnavailable`, `OutcomeUnknown`, `WaitTimeout`) and a log that is
-no longer the one that was followed (`LogReplaced`, `LogTruncated`). Anything else that escapes is a bug.
+`RecordTooLarge`, `LogRefused`), a passing fault (`LogUnavailable`, `NoLeader`, `Fenced`, `OutcomeUnknown`,
+`WaitTimeout`) and a log that is no longer the one that was followed (`LogReplaced`, `LogTruncated`). Anything else that
+escapes is a bug.
 """
 
 
@@ -28,6 +29,14 @@ class LogRefused(ReplicaError):
 
 class LogUnavailable(ReplicaError):
     """The log can't be reached or is overloaded at the moment; nothing was written, so a retry is safe."""
+
+
+class NoLeader(ReplicaError):
+    """Nobody leads at the moment, or the leader can't be reached; nothing was written, so a retry is safe."""
+
+
+class Fenced(ReplicaError):
+    """Another replica has claimed the log since; nothing was written, nor will this claim ever write again."""
 
 
 class OutcomeUnknown(ReplicaError):

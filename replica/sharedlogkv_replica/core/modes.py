@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class WriteMode(enum.Enum):
     """How writes reach the log; the values are those of the resource's `writeMode`."""
 
+    LEADER = "Leader"
     LEADERLESS = "Leaderless"
     READ_ONLY = "ReadOnly"
 

@@ -14,12 +14,15 @@ which the engine uses them:
    shorter one, or lost records: by an acknowledged offset that is not above the last one. From then on `identify()` and
    `end()` raise `LogTruncated`, and `append` writes nothing, until the next `open()` that succeeds.
 6. `close()` ends everything, also a `read` and an `append` under way.
+
+Where one replica shall write alone, it appends through a `FencedWriter`, whose claim shuts out every earlier one.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from sharedlogkv_replica.core.leadership import Writer
 from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
 from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.log.counters import LogCounters
@@ -133,6 +136,70 @@ class SharedLog(Protocol):
         """
         ...
 
+    def fenced_writer(self) -> "FencedWriter":
+        """A new writer that appends to this log under its own claims; ends with this handle, or before."""
+        ...
+
     async def close(self) -> None:
         """Ends everything; idempotent. A `read` under way stops without an error; an `append` ends as on a fault."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim got.
+
+    Attributes:
+        offset: of the claim's record.
+        writer: under which name the log knows what is appended from now on.
+    """
+
+    offset: Offset
+    writer: Writer
+
+
+class FencedWriter(Protocol):
+    """Appends such that no batch of an earlier claim can follow a later claim in the log, whatever was paused or slow.
+
+    The log keeps one epoch for all writers of this kind. A claim raises it and is itself appended under it; from that
+    append on the log refuses, for ever, every batch of a lower one. One call at a time, of either method.
+
+    After `Fenced`, `OutcomeUnknown` or a cancellation the claim is spent: `append` raises `Fenced` until the next
+    successful `claim`. What became of a batch whose outcome is unknown is then told by the log alone: it lies before
+    the next claim, or it never will be there.
+    """
+
+    async def claim(
+        self, compose: Callable[[Writer], Entry], *, predecessor: Writer | None, timeout_seconds: float
+    ) -> Claimed:
+        """Raises the epoch and appends the claim's record under it, then proves that the log refuses the epoch before.
+
+        Args:
+            compose: makes the record from the name under which the log knows us; may be called more than once.
+            predecessor: of the last claim in the log; None where there is none. Where the log gives a producer id that
+                is not the predecessor's, that one is shut out by hand first.
+            timeout_seconds: for all of it.
+
+        Raises:
+            LogUnavailable: nothing was written, nor will be; also while the log must be opened anew.
+            OutcomeUnknown: the claim was sent, and no answer came in time; if it is in the log, it holds.
+            Fenced: another replica claimed at the same time, and after us.
+            LogRefused: we may not claim here, or this log does not fence; the message says what to change.
+        """
+        ...
+
+    async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
+        """Appends the entries (one or more) as one atomic batch under our claim; returns the first offset.
+
+        Raises:
+            Fenced: another replica has claimed the log, or our claim is spent; nothing was written by this call.
+            LogUnavailable: nothing was written, nor will be; our claim still holds.
+            OutcomeUnknown: sent, and no answer in time; or the log was replaced. Our claim is spent.
+            RecordTooLarge: larger than the log takes; nothing was written, and our claim still holds.
+            LogRefused: we may not write here; nothing was written, and our claim still holds.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends everything; idempotent."""
         ...

@@ -1,0 +1,70 @@
+"""The records by which replicas agree on a leader, as they stand in the log."""
+
+import json
+
+import pytest
+
+from sharedlogkv_replica.core.leadership import (
+    LEADERSHIP_KEY,
+    STAMP_KEY,
+    Claim,
+    LeadershipRecord,
+    Request,
+    Resign,
+    Stamp,
+    Term,
+    Writer,
+    decode_leadership,
+    encode_leadership,
+)
+from sharedlogkv_replica.core.records import RESERVED_PREFIX
+
+CLAIM = Claim(Writer(7, 3), "store-abc", "198.18.1.2:8081", 3000)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        CLAIM,
+        Resign(Term(41), CLAIM, "store-def"),
+        Stamp(Term(41), 1, 0),
+        Stamp(Term(41), 2, 3, (Request(0, "a-b", "f00d"), Request(2, "c", "beef")), ("store-def", "store-ghi")),
+    ],
+)
+def test_a_record_comes_back_as_it_was_written(record: LeadershipRecord) -> None:
+    entry = encode_leadership(record)
+    assert decode_leadership(entry.key, entry.value) == record
+
+
+def test_every_record_has_a_key_that_no_user_can_have() -> None:
+    assert {key[:1] for key in (LEADERSHIP_KEY, STAMP_KEY)} == {RESERVED_PREFIX}
+
+
+def test_a_claim_can_be_read_by_any_tool() -> None:
+    assert json.loads(encode_leadership(CLAIM).value or b"") == {
+        "kind": "claim",
+        "producerId": 7,
+        "epoch": 3,
+        "replica": "store-abc",
+        "address": "198.18.1.2:8081",
+        "leaseMs": 3000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (LEADERSHIP_KEY, None),
+        (LEADERSHIP_KEY, b""),
+        (LEADERSHIP_KEY, b"not json"),
+        (LEADERSHIP_KEY, b"[]"),
+        (LEADERSHIP_KEY, b'{"kind": "abdicate"}'),
+        (LEADERSHIP_KEY, b'{"kind": "claim", "producerId": "7"}'),
+        (STAMP_KEY, b'{"term": 1, "batch": 1}'),
+        (STAMP_KEY, b'{"term": 1, "batch": 1, "records": 1, "requests": [[1]]}'),
+        (STAMP_KEY, b'{"term": 1, "batch": 1, "records": 1, "heirs": "store-def"}'),
+        (b"\x00B", b"{}"),
+    ],
+)
+def test_what_is_none_of_ours_or_of_an_unknown_form_says_nothing(key: bytes, value: bytes | None) -> None:
+    assert decode_leadership(key, value) is None
