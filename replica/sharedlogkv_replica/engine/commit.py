@@ -11,12 +11,12 @@ Caller's duties: `run()` in one supervised task; `drain()` before cancelling it.
 """
 
 import asyncio
-import collections
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sharedlogkv_replica.core.records import BARRIER, Entry, Offset, Position
 from sharedlogkv_replica.engine.waiters import fail
+from sharedlogkv_replica.engine.write_queue import Pending, QueueLimits, WriteQueue
 from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown, RecordTooLarge, ReplicaError
 from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, SharedLog, entry_bound_bytes
 
@@ -52,14 +52,6 @@ class CommitCounters:
     unknown: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _Pending:
-    entry: Entry
-    future: "asyncio.Future[Offset]"
-    deadline: float
-    size: int
-
-
 class GroupCommit:
     """Collects entries into batches and appends them one after the other.
 
@@ -82,14 +74,14 @@ class GroupCommit:
         self._closed = False
         self._limits = limits
         self.batch_limit_bytes = limits.batch_bytes
-        self._queue: collections.deque[_Pending] = collections.deque()
-        self._queued_bytes = 0
+        self._queue: WriteQueue[Entry] = WriteQueue(
+            QueueLimits(limits.timeout_seconds, limits.queue_records, limits.queue_bytes), on_expired=self._note_expired
+        )
         self._barrier: asyncio.Future[Offset] | None = None
         self._in_flight = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._expiry: asyncio.TimerHandle | None = None
         self.counters = CommitCounters()
         self.failing: ReplicaError | None = None
 
@@ -109,20 +101,16 @@ class GroupCommit:
             OutcomeUnknown: sent, and no answer before the deadline.
             LogRefused: the log does not let us write.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Offset] = loop.create_future()
+        future: asyncio.Future[Offset] = asyncio.get_running_loop().create_future()
         size = entry_bound_bytes(entry)
         problem = self._admit(size)
         if problem is not None:
             self.counters.refused += 1
             fail(future, problem)
             return future
-        self._queue.append(_Pending(entry, future, loop.time() + self._limits.timeout_seconds, size))
-        self._queued_bytes += size
+        self._queue.put(entry, future, size=size)
         self._idle.clear()
         self._wake.set()
-        if self._expiry is None:
-            self._expiry = loop.call_later(self._limits.timeout_seconds, self._expire)
         return future
 
     def barrier(self) -> "asyncio.Future[Offset]":
@@ -140,7 +128,6 @@ class GroupCommit:
         return self._barrier
 
     def _admit(self, size: int) -> ReplicaError | None:
-        limits = self._limits
         if self._closed:
             return LogUnavailable("the replica stops, and takes no write any more")
         if size + BATCH_OVERHEAD_BYTES > self.batch_limit_bytes:
@@ -149,28 +136,16 @@ class GroupCommit:
             )
         if self.failing is not None and self._in_flight:
             return LogUnavailable(f"the log can't be written at the moment: {self.failing}")
-        if len(self._queue) >= limits.queue_records or self._queued_bytes + size > limits.queue_bytes:
-            return LogUnavailable(f"{len(self._queue)} writes ({self._queued_bytes} bytes) already wait for the log")
-        return None
+        return self._queue.find_problem(size)
 
-    def _expire(self) -> None:
-        """Ends the writes that waited in the queue past their deadline; deadlines rise along the queue."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        while self._queue and self._queue[0].deadline <= now:
-            pending = self._queue.popleft()
-            self._queued_bytes -= pending.size
-            if pending.entry is BARRIER:
-                self._barrier = None
-            if not pending.future.done():
-                self.counters.unavailable += 1
-                waited = self._limits.timeout_seconds
-                fail(pending.future, LogUnavailable(f"the log took no write for {waited:g} s; nothing was written"))
-        self._expiry = loop.call_at(self._queue[0].deadline, self._expire) if self._queue else None
+    def _note_expired(self, pending: Pending[Entry]) -> None:
+        if pending.item is BARRIER:
+            self._barrier = None
+        self.counters.unavailable += not pending.future.done()
 
     async def run(self) -> None:
         """Appends batch after batch until cancelled; ends what is left as `LogUnavailable` or `OutcomeUnknown`."""
-        batch: Sequence[_Pending] = ()
+        batch: Sequence[Pending[Entry]] = ()
         try:
             while True:
                 if not self._queue:
@@ -185,16 +160,15 @@ class GroupCommit:
         finally:
             self._abandon(batch)
 
-    def _take(self) -> list[_Pending]:
+    def _take(self) -> list[Pending[Entry]]:
         """The next batch, in order of arrival; entries whose caller gave up are left out."""
-        batch: list[_Pending] = []
+        batch: list[Pending[Entry]] = []
         room = self.batch_limit_bytes - BATCH_OVERHEAD_BYTES
         while self._queue and len(batch) < self._limits.batch_records:
-            if self._queue[0].size > room and batch:
+            if self._queue.next_size > room and batch:
                 break
-            pending = self._queue.popleft()
-            self._queued_bytes -= pending.size
-            if pending.entry is BARRIER:
+            pending = self._queue.pop()
+            if pending.item is BARRIER:
                 self._barrier = None
             if pending.size > room:  # the limit was lowered while it waited
                 fail(pending.future, RecordTooLarge(f"the log now takes {self.batch_limit_bytes} bytes at most"))
@@ -203,7 +177,7 @@ class GroupCommit:
                 batch.append(pending)
         return batch
 
-    async def _append(self, batch: Sequence[_Pending]) -> None:
+    async def _append(self, batch: Sequence[Pending[Entry]]) -> None:
         self._in_flight = True
         try:
             base = await self._append_once(batch)
@@ -231,7 +205,7 @@ class GroupCommit:
         finally:
             self._in_flight = False
 
-    async def _append_once(self, batch: Sequence[_Pending]) -> Offset:
+    async def _append_once(self, batch: Sequence[Pending[Entry]]) -> Offset:
         """The offset of the batch's first record, if the map that follows the log vouches that it is still that log.
 
         A log that was deleted and created anew under the same name takes writes as well, and loses them for us. Where
@@ -241,22 +215,17 @@ class GroupCommit:
         if floor is None:
             raise LogUnavailable("the log that this replica follows is not there; nothing was written")
         remaining = batch[0].deadline - asyncio.get_running_loop().time()
-        base = await self._log.append([p.entry for p in batch], timeout_seconds=max(remaining, 0.001))
+        base = await self._log.append([p.item for p in batch], timeout_seconds=max(remaining, 0.001))
         if base < floor or self._witness() is None:
             raise OutcomeUnknown("the log was replaced or lost records while the write was on its way")
         return base
 
-    def _abandon(self, batch: Sequence[_Pending]) -> None:
+    def _abandon(self, batch: Sequence[Pending[Entry]]) -> None:
         self._closed = True
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
         for pending in batch:
             fail(pending.future, OutcomeUnknown("the replica stopped while the write was on its way"))
-        for pending in self._queue:
+        for pending in self._queue.drain():
             fail(pending.future, LogUnavailable("the replica stopped before it sent the write"))
-        self._queue.clear()
-        self._queued_bytes = 0
         self._barrier = None
 
     async def drain(self) -> None:
