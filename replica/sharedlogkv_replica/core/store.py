@@ -47,17 +47,20 @@ class Store:
     def __len__(self) -> int:
         return len(self._map)
 
-    def apply(self, records: Iterable[LogRecord]) -> None:
-        """Applies records in log order: a value is put, a null value deletes.
+    def apply(self, records: Iterable[LogRecord]) -> list[LogRecord]:
+        """Applies records in log order: a value is put, a null value deletes. Returns those with a key of our own.
 
         What is no user's key (null, empty, too long to be asked for, or one of our reserved ones) is counted. This is
         the hot loop of a replay.
         """
         data, get, index = self._map, self._map.get, self._index
         grown = skipped = 0
+        reserved: list[LogRecord] = []
         for offset, key, value in records:
             if not key or not key[0] or len(key) > KEY_LIMIT_BYTES:
                 skipped += 1
+                if key and not key[0]:
+                    reserved.append((offset, key, value))
             elif value is not None:
                 old = get(key)
                 data[key] = (offset, value)
@@ -73,6 +76,7 @@ class Store:
                     index.remove(key)
         self.data_bytes += grown
         self.skipped_records += skipped
+        return reserved
 
     def index_in_slices(self) -> Iterator[None]:
         """Sorts the keys for `scan`, about a millisecond at a time; between two slices everything else may go on.

@@ -24,13 +24,15 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from sharedlogkv_replica.core.lag import LagMeter
 from sharedlogkv_replica.core.modes import Reason, Standing
-from sharedlogkv_replica.core.records import START, Batch, Position
+from sharedlogkv_replica.core.records import START, Batch, Entry, LogRecord, Offset, Position
 from sharedlogkv_replica.core.store import Store
 from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.engine.waiters import Waiters
@@ -114,10 +116,26 @@ class Follower:
         ticked_at: the monotonic clock when the follower last showed that it turns, in seconds; for liveness.
     """
 
-    def __init__(self, log: SharedLog, *, on_open: Callable[[LogDescription], None] = lambda _: None) -> None:
-        """A follower of `log`: of the one with the id first seen, and no other that may take its name later."""
+    def __init__(
+        self,
+        log: SharedLog,
+        *,
+        on_open: Callable[[LogDescription], None] = lambda _: None,
+        on_applied: Callable[[Batch, Sequence[LogRecord]], None] = lambda _batch, _reserved: None,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        """A follower of `log`: of the one with the id first seen, and no other that may take its name later.
+
+        Args:
+            log: what to follow.
+            on_open: is told what each opening of the log learned.
+            on_applied: is told of each batch once it is in the map, and which of its records have keys of our own.
+            on_lost: is told that the map was given up.
+        """
         self._log = log
         self._on_open = on_open
+        self._on_applied = on_applied
+        self._on_lost = on_lost
         self._pinned_id: str | None = None
         self.store = Store()
         self.waiters = Waiters()
@@ -192,6 +210,7 @@ class Follower:
         self.standing = Standing(False, reason, str(error))
         self.store.clear()
         self.lag = LagMeter()
+        self._on_lost()
         self.waiters.fail_all(type(error)(*error.args))
 
     def _check_id(self, log_id: str | None) -> None:
@@ -223,7 +242,7 @@ class Follower:
                     if self.replay.seconds is None:
                         await self._replay(batches, self.replay, description)
                     async for batch in batches:
-                        self._apply(batch)
+                        self._apply_unless_known(batch)
                         backoff = FIRST_BACKOFF_SECONDS
                         await asyncio.sleep(0)  # reads get their turn between two batches
                 raise LogUnavailable("the log ended the reading")
@@ -279,10 +298,33 @@ class Follower:
             "keys": len(self.store),
         }
 
+    def apply_acknowledged(self, first: Offset, entries: Sequence[Entry]) -> bool:
+        """Applies a batch of our own, acknowledged at `first`, before the reader brings it, if the map is just there.
+
+        Returns False where records of others lie between, or the map was given up: then the reader will bring it, after
+        those, or never.
+        """
+        if not self.standing.ready or self.position != Position(first):
+            return False
+        records = [(Offset(first + index), entry.key, entry.value) for index, entry in enumerate(entries)]
+        self._apply(Batch(records, Position(first + len(records)), 0))
+        return True
+
+    def _apply_unless_known(self, batch: Batch) -> None:
+        """Applies what the map does not have yet: a late older record must not bring back what a newer one replaced."""
+        if batch.position <= self.position:
+            self.lag.observe_applied(self.position, batch.timestamp_ms)
+            return
+        if batch.records and batch.records[0][0] < self.position:
+            known = bisect_left(batch.records, self.position, key=itemgetter(0))
+            batch = Batch(batch.records[known:], batch.position, batch.timestamp_ms)
+        self._apply(batch)
+
     def _apply(self, batch: Batch) -> None:
-        self.store.apply(batch.records)
+        reserved = self.store.apply(batch.records)
         self.records += len(batch.records)
         self.lag.observe_applied(batch.position, batch.timestamp_ms)
+        self._on_applied(batch, reserved)
         self.waiters.release(batch.position)
 
     async def _watch(self, description: LogDescription) -> None:

@@ -1,0 +1,388 @@
+"""The leader's work: claims, batches, beats and resignations, one append after the other, by one fenced writer.
+
+Group commit: while one batch is on its way, the next one collects. A batch is planned when the one before it is in the
+map (core/batch_plan.py), stamped with the term and its number, and appended. What follows from how the append ended:
+
+| it ended as | the writes (engine/outcomes.py) | the claim |
+|---|---|---|
+| acknowledged | are answered; the batch is in the map at once, or when the reader brings it | holds |
+| `LogUnavailable`, `LogRefused`, `RecordTooLarge` | are told so: nothing was written | holds |
+| `Fenced` | `NoLeader`: nothing was written, and somebody else leads | is spent |
+| `OutcomeUnknown` | wait for what the log tells | is spent |
+
+Caller's duties: `run()` in one supervised task; pass on each leadership record that the map applies (`observe`), and
+the loss of the map (`lose_map`).
+"""
+
+import asyncio
+import collections
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from sharedlogkv_replica.core.batch_plan import BatchPlan, Settled
+from sharedlogkv_replica.core.leadership import LeadershipRecord, Resign, Term, Writer, encode_leadership
+from sharedlogkv_replica.core.records import Entry, Offset
+from sharedlogkv_replica.core.request_window import RequestWindow
+from sharedlogkv_replica.core.writes import Write, WriteResult
+from sharedlogkv_replica.engine.follow import Follower
+from sharedlogkv_replica.engine.outcomes import Outcomes, SentBatch
+from sharedlogkv_replica.engine.waiters import fail
+from sharedlogkv_replica.engine.write_queue import Pending, QueueLimits, WriteQueue
+from sharedlogkv_replica.errors import (
+    Fenced,
+    LogRefused,
+    LogUnavailable,
+    NoLeader,
+    OutcomeUnknown,
+    RecordTooLarge,
+    ReplicaError,
+)
+from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, Claimed, FencedWriter, entry_bound_bytes
+
+STAMP_BYTES: Final = 1024
+"""What a batch's stamp takes without its requests, at most: three numbers, and the names of a few heirs."""
+
+HEIRS_MOST: Final = 8
+"""Heirs named in a stamp, at most: a name has up to 63 bytes."""
+
+REQUEST_BYTES: Final = 64
+"""What one request takes in a stamp beside its id, at most: index, fingerprint and quoting."""
+
+APPEND_SECONDS: Final = 10.0
+"""The longest time for one append or claim: above what Kafka takes to elect another leader of the partition, since a
+resend then tells what became of the batch, where a new claim would cost every write that waits."""
+
+BATCH_RECORDS: Final = 500
+RETRY_SECONDS: Final = 0.05
+APPLY_SECONDS: Final = 30.0
+
+
+class Listener(Protocol):
+    """Who decides about leadership, as far as this module must tell."""
+
+    def lease_holds(self) -> bool:
+        """Whether nobody else can lead now."""
+        ...
+
+    def on_claimed(self, claimed: Claimed, *, started: float) -> None:
+        """A claim, begun at `started` (monotonic), was acknowledged."""
+        ...
+
+    def on_claim_failed(self, error: ReplicaError) -> None:
+        """A claim failed: as `FencedWriter.claim` says."""
+        ...
+
+    def on_committed(self, *, started: float) -> None:
+        """A batch, begun at `started` (monotonic), was acknowledged."""
+        ...
+
+    def on_writer_lost(self) -> None:
+        """The claim is spent."""
+        ...
+
+    def on_resigned(self, error: ReplicaError | None) -> None:
+        """The resignation is in the log, or it is not for the given reason."""
+        ...
+
+
+@dataclass(slots=True)
+class LeadCounters:
+    """What the leader did since the start, for the metrics."""
+
+    claims: int = 0
+    failed_claims: int = 0
+    resignations: int = 0
+    batches: int = 0
+    beats: int = 0
+    records: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _ClaimOrder:
+    compose: Callable[[Writer], Entry]
+    predecessor: Writer | None
+
+
+@dataclass(frozen=True, slots=True)
+class _ResignOrder:
+    entry: Entry
+
+
+_Order: TypeAlias = _ClaimOrder | _ResignOrder
+
+
+class Lead:
+    """What one replica does while it leads, and when it claims to.
+
+    Attributes:
+        counters: for the metrics.
+        outcomes: of the batches sent.
+        batch_limit_bytes: the largest batch, framing included.
+        term: the term in which writes are taken; None while they are not.
+        committed: the offset of the last record acknowledged in this term; a read index is not below it.
+    """
+
+    def __init__(
+        self,
+        writer: FencedWriter,
+        follower: Follower,
+        window: RequestWindow,
+        *,
+        limits: QueueLimits,
+        batch_limit_bytes: int,
+    ) -> None:
+        self._writer = writer
+        self._follower = follower
+        self._window = window
+        self._timeout_seconds = limits.timeout_seconds
+        self.outcomes = Outcomes(timeout_seconds=limits.timeout_seconds)
+        self._queue: WriteQueue[Write] = WriteQueue(limits, on_expired=self._note_expired)
+        self._listener: Listener | None = None
+        self.batch_limit_bytes = batch_limit_bytes
+        self.counters = LeadCounters()
+        self.term: Term | None = None
+        self.committed = Offset(-1)
+        self.heirs: tuple[str, ...] = ()
+        self._batch_number = 0
+        self._orders: collections.deque[_Order] = collections.deque()
+        self._beat_due = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._wake = asyncio.Event()
+        self._busy_since: float | None = None
+
+    def bind(self, listener: Listener) -> None:
+        """Tells who decides; before `run`."""
+        self._listener = listener
+
+    @property
+    def queued_records(self) -> int:
+        """Writes that wait for a batch now."""
+        return len(self._queue)
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the append or claim under way has taken so far; 0 when there is none."""
+        return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
+
+    # --- what others ask for ---
+
+    def submit(self, write: Write) -> "asyncio.Future[WriteResult]":
+        """Joins the next batch; ends with what became of the write.
+
+        The future's errors:
+            NoLeader: this replica does not lead, or not any more; nothing was written.
+            RecordTooLarge, LogUnavailable, LogRefused: nothing was written.
+            OutcomeUnknown: sent, and no answer before the deadline.
+        """
+        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        size = self._size_of(write)
+        problem = self._find_problem(write, size)
+        if problem is not None:
+            self.counters.refused += 1
+            fail(future, problem)
+            return future
+        self._queue.put(write, future, size=size)
+        self._wake.set()
+        return future
+
+    def _find_problem(self, write: Write, size: int) -> ReplicaError | None:
+        if self.term is None:
+            return NoLeader("this replica does not lead; nothing was written")
+        if size + BATCH_OVERHEAD_BYTES + STAMP_BYTES > self.batch_limit_bytes:
+            return RecordTooLarge(f"a record of {size} bytes does not fit the log's {self.batch_limit_bytes} bytes")
+        if write.request is not None and self._window.is_full:
+            return LogUnavailable(
+                f"{len(self._window)} requests with an Idempotency-Key are remembered, which is the most; send it "
+                "without one, or later"
+            )
+        return self._queue.find_problem(size)
+
+    def claim(self, compose: Callable[[Writer], Entry], *, predecessor: Writer | None) -> None:
+        """Orders a claim; its end is told to the listener."""
+        self._order(_ClaimOrder(compose, predecessor))
+
+    def begin(self, term: Term) -> None:
+        """Takes writes from now on, in the term that our last claim began."""
+        self.term = term
+        self._batch_number = 0
+        self._wake.set()
+
+    def end(self, reason: str) -> None:
+        """Takes no more writes; those not sent yet end as `NoLeader`."""
+        self.term = None
+        self._beat_due = False
+        for pending in self._queue.drain():
+            fail(pending.future, NoLeader(f"{reason}; nothing was written"))
+
+    def beat(self) -> None:
+        """Orders a sign of life, unless a batch is the same."""
+        self._beat_due = True
+        self._wake.set()
+
+    def resign(self, record: Resign) -> None:
+        """Orders a resignation, after `end`; its end is told to the listener."""
+        self._order(_ResignOrder(encode_leadership(record)))
+
+    def _order(self, order: _Order) -> None:
+        self._orders.append(order)
+        self._wake.set()
+
+    # --- what the log tells ---
+
+    def observe(self, offset: Offset, record: LeadershipRecord) -> None:
+        """Takes in a record that the map has applied: it may tell what became of a batch of ours."""
+        self.outcomes.observe(offset, record)
+
+    def lose_map(self) -> None:
+        """Gives up on every open outcome: the log that could have told is gone."""
+        self.outcomes.lose("the log was replaced or lost records")
+
+    # --- the one task that appends ---
+
+    async def run(self) -> None:
+        """Appends until cancelled; then what was sent ends as `OutcomeUnknown`, what was not as `NoLeader`."""
+        assert self._listener is not None, "bind it first"
+        try:
+            while True:
+                if self._orders:
+                    await self._carry_out(self._orders.popleft(), self._listener)
+                elif self.term is not None and (self._queue or self._beat_due):
+                    await asyncio.sleep(0)  # every client that is ready in this turn of the loop joins the batch
+                    await self._commit(self._listener)
+                else:
+                    self._idle.set()
+                    self._wake.clear()
+                    await self._wake.wait()
+                    self._idle.clear()
+        finally:
+            self.end("the replica stops")
+            self.outcomes.lose("the replica stopped")
+
+    async def drain(self) -> None:
+        """Returns once nothing is queued or on its way; the caller bounds the time."""
+        await self._idle.wait()
+
+    async def _carry_out(self, order: _Order, listener: Listener) -> None:
+        started = self._busy_since = time.monotonic()
+        try:
+            match order:
+                case _ClaimOrder(compose, predecessor):
+                    await self._claim(compose, predecessor, started, listener)
+                case _ResignOrder(entry):
+                    await self._resign(entry, listener)
+        finally:
+            self._busy_since = None
+
+    async def _claim(
+        self, compose: Callable[[Writer], Entry], predecessor: Writer | None, started: float, listener: Listener
+    ) -> None:
+        self.counters.claims += 1
+        try:
+            claimed = await self._writer.claim(compose, predecessor=predecessor, timeout_seconds=APPEND_SECONDS)
+        except (Fenced, LogUnavailable, LogRefused, OutcomeUnknown) as error:
+            self.counters.failed_claims += 1
+            listener.on_claim_failed(error)
+        else:
+            self.committed = claimed.offset
+            listener.on_claimed(claimed, started=started)
+
+    async def _resign(self, entry: Entry, listener: Listener) -> None:
+        try:
+            await self._writer.append([entry], timeout_seconds=self._timeout_seconds)
+        except (Fenced, LogUnavailable, LogRefused, OutcomeUnknown, RecordTooLarge) as error:
+            listener.on_resigned(error)
+        else:
+            self.counters.resignations += 1
+            listener.on_resigned(None)
+
+    async def _commit(self, listener: Listener) -> None:
+        """One batch, if anything needs one: planned, appended, applied, answered."""
+        if self.term is None:
+            return
+        plan = BatchPlan(self._follower.store.get, position=self._follower.position, window=self._window)
+        batch = SentBatch(self.term, self._batch_number + 1)
+        self._fill(batch, plan, listener)
+        if not batch.riders and not self._beat_due:
+            return
+        self._batch_number += 1
+        self._beat_due = False
+        stamp = plan.stamp(batch.term, batch=batch.number, heirs=self.heirs)
+        self.heirs = ()
+        self._busy_since = time.monotonic()
+        try:
+            last = await self._append(batch, [encode_leadership(stamp), *plan.entries], listener)
+            if last is not None:
+                await self._wait_applied(last)
+        finally:
+            self._busy_since = None
+
+    def _fill(self, batch: SentBatch, plan: BatchPlan, listener: Listener) -> None:
+        """Plans queued writes into the batch, and answers those that need none."""
+        queue = self._queue
+        room = self.batch_limit_bytes - BATCH_OVERHEAD_BYTES - STAMP_BYTES
+        while queue and len(plan.entries) < BATCH_RECORDS and (queue.next_size <= room or not batch.riders):
+            pending = queue.pop()
+            if pending.future.done():  # its caller gave up
+                continue
+            verdict = plan.add(pending.item)
+            if isinstance(verdict, Settled) and not (verdict.is_read and not listener.lease_holds()):
+                self.outcomes.answer(pending, verdict.result)
+                continue
+            room -= pending.size
+            batch.riders.append((pending, verdict))
+
+    async def _append(self, batch: SentBatch, entries: Sequence[Entry], listener: Listener) -> Offset | None:
+        """Appends the batch and answers its writes; the offset that the map must reach before the next, if any."""
+        self.outcomes.await_outcome(batch)
+        started, floor = time.monotonic(), self._follower.position
+        try:
+            base = await self._writer.append(entries, timeout_seconds=APPEND_SECONDS)
+        except Fenced:
+            self.outcomes.fail(batch, NoLeader("another replica leads by now; nothing was written"))
+            listener.on_writer_lost()
+            return None
+        except OutcomeUnknown:
+            listener.on_writer_lost()
+            return None
+        except (LogUnavailable, LogRefused, RecordTooLarge) as error:
+            self.outcomes.fail(batch, self._explain(error, len(entries)))
+            await asyncio.sleep(RETRY_SECONDS)
+            return None
+        if base < floor or not self._follower.standing.ready:
+            self.outcomes.fail(batch, OutcomeUnknown("the log was replaced while the write was on its way"))
+            listener.on_writer_lost()
+            return None
+        last = self.committed = Offset(base + len(entries) - 1)
+        self.counters.batches += 1
+        self.counters.beats += len(entries) == 1
+        self.counters.records += len(entries) - 1
+        listener.on_committed(started=started)
+        self.outcomes.settle(batch, base)  # its callers run in the loop's next turn, when the map has it
+        return None if self._follower.apply_acknowledged(base, entries) else last
+
+    def _explain(self, error: ReplicaError, records: int) -> ReplicaError:
+        """The error for the writes of a batch that the log did not take."""
+        if isinstance(error, RecordTooLarge) and records > 2:
+            # The log takes less than it told: each of them may still fit alone.
+            self.batch_limit_bytes //= 2
+            return LogUnavailable(f"{error}; smaller batches follow, so try again")
+        return error
+
+    async def _wait_applied(self, offset: Offset) -> None:
+        """Returns once the map has our batch, which the next plan must see; or once we lead no more."""
+        while self.term is not None and self._follower.position <= offset:
+            try:
+                await self._follower.waiters.wait(offset, timeout_seconds=APPLY_SECONDS)
+            except ReplicaError:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _note_expired(self, pending: Pending[Write]) -> None:
+        self.outcomes.counters.failed += not pending.future.done()
+
+    def _size_of(self, write: Write) -> int:
+        size = entry_bound_bytes(Entry(write.key, write.value))
+        return size if write.request is None else size + len(write.request.id) + REQUEST_BYTES
