@@ -66,6 +66,10 @@ class Listener(Protocol):
         """Whether nobody else can lead now."""
         ...
 
+    def may_append(self) -> bool:
+        """Whether a batch may be sent: not by a leader that was asleep for longer than its fence is sure to hold."""
+        ...
+
     def on_claimed(self, claimed: Claimed, *, started: float) -> None:
         """A claim, begun at `started` (monotonic), was acknowledged."""
         ...
@@ -78,8 +82,8 @@ class Listener(Protocol):
         """A batch, begun at `started` (monotonic), was acknowledged."""
         ...
 
-    def on_writer_lost(self) -> None:
-        """The claim is spent."""
+    def on_writer_lost(self, *, fenced: bool) -> None:
+        """The claim is spent: somebody else's is in the log (`fenced`), or the outcome of a batch is unknown."""
         ...
 
     def on_resigned(self, error: ReplicaError | None) -> None:
@@ -148,7 +152,7 @@ class Lead:
         self.heirs: tuple[str, ...] = ()
         self._batch_number = 0
         self._orders: collections.deque[_Order] = collections.deque()
-        self._beat_due = False
+        self._beat_term: Term | None = None  # a sign of life is due
         self._idle = asyncio.Event()
         self._idle.set()
         self._wake = asyncio.Event()
@@ -208,19 +212,17 @@ class Lead:
     def begin(self, term: Term) -> None:
         """Takes writes from now on, in the term that our last claim began."""
         self.term = term
-        self._batch_number = 0
         self._wake.set()
 
     def end(self, reason: str) -> None:
         """Takes no more writes; those not sent yet end as `NoLeader`."""
-        self.term = None
-        self._beat_due = False
+        self.term = self._beat_term = None
         for pending in self._queue.drain():
             fail(pending.future, NoLeader(f"{reason}; nothing was written"))
 
-    def beat(self) -> None:
-        """Orders a sign of life, unless a batch is the same."""
-        self._beat_due = True
+    def beat(self, term: Term) -> None:
+        """Orders a sign of life, also before writes are taken; any batch is one."""
+        self._beat_term = term
         self._wake.set()
 
     def resign(self, record: Resign) -> None:
@@ -250,7 +252,7 @@ class Lead:
             while True:
                 if self._orders:
                     await self._carry_out(self._orders.popleft(), self._listener)
-                elif self.term is not None and (self._queue or self._beat_due):
+                elif self._beat_term is not None or (self.term is not None and self._queue):
                     await asyncio.sleep(0)  # every client that is ready in this turn of the loop joins the batch
                     await self._commit(self._listener)
                 else:
@@ -288,6 +290,7 @@ class Lead:
             listener.on_claim_failed(error)
         else:
             self.committed = claimed.offset
+            self._batch_number = 0
             listener.on_claimed(claimed, started=started)
 
     async def _resign(self, entry: Entry, listener: Listener) -> None:
@@ -301,15 +304,16 @@ class Lead:
 
     async def _commit(self, listener: Listener) -> None:
         """One batch, if anything needs one: planned, appended, applied, answered."""
-        if self.term is None:
+        term = self.term if self.term is not None else self._beat_term
+        if term is None or (self.term is not None and not listener.may_append()):
             return
         plan = BatchPlan(self._follower.store.get, position=self._follower.position, window=self._window)
-        batch = SentBatch(self.term, self._batch_number + 1)
+        batch = SentBatch(term, self._batch_number + 1)
         self._fill(batch, plan, listener)
-        if not batch.riders and not self._beat_due:
+        if not batch.riders and self._beat_term is None:
             return
         self._batch_number += 1
-        self._beat_due = False
+        self._beat_term = None
         stamp = plan.stamp(batch.term, batch=batch.number, heirs=self.heirs)
         self.heirs = ()
         self._busy_since = time.monotonic()
@@ -343,10 +347,10 @@ class Lead:
             base = await self._writer.append(entries, timeout_seconds=APPEND_SECONDS)
         except Fenced:
             self.outcomes.fail(batch, NoLeader("another replica leads by now; nothing was written"))
-            listener.on_writer_lost()
+            listener.on_writer_lost(fenced=True)
             return None
         except OutcomeUnknown:
-            listener.on_writer_lost()
+            listener.on_writer_lost(fenced=False)
             return None
         except (LogUnavailable, LogRefused, RecordTooLarge) as error:
             self.outcomes.fail(batch, self._explain(error, len(entries)))
@@ -354,7 +358,7 @@ class Lead:
             return None
         if base < floor or not self._follower.standing.ready:
             self.outcomes.fail(batch, OutcomeUnknown("the log was replaced while the write was on its way"))
-            listener.on_writer_lost()
+            listener.on_writer_lost(fenced=False)
             return None
         last = self.committed = Offset(base + len(entries) - 1)
         self.counters.batches += 1
