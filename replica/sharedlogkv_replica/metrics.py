@@ -126,12 +126,25 @@ class ReplicaCollector(Collector):
             (["unknown"], log.append_unknown),
             (["refused"], log.append_refused),
             (["too_large"], log.append_too_large),
+            (["fenced"], log.append_fenced),
         ]
         yield _counter("log_failed_appends", "Appends that were not acknowledged, by outcome.", failures, ["outcome"])
         yield _count("log_resends", "Times that a batch was sent again.", log.resends)
         yield _count("log_producer_ids", "Producer ids taken; more than one: a sequence was broken.", log.producer_ids)
         yield _count("log_abandoned_batches", "Batches whose outcome stayed unknown.", log.abandoned_batches)
         yield _count("log_fences", "Retired producer ids that can't write any more.", log.fences)
+        yield _count("log_claims", "Attempts to claim the log for this replica alone.", log.claims)
+        failed_claims = [
+            (["unavailable"], log.claim_unavailable),
+            (["unknown"], log.claim_unknown),
+            (["refused"], log.claim_refused),
+            (["fenced"], log.claim_fenced),
+        ]
+        yield _counter("log_failed_claims", "Of these, those that got nothing, by outcome.", failed_claims, ["outcome"])
+        yield _count("log_fence_tests", "Times that the log was tested to refuse an earlier claim.", log.fence_tests)
+        yield _count(
+            "log_failed_fence_tests", "Of these, those after which it was not trusted.", log.fence_test_failures
+        )
         yield _count("log_write_outages", "Times that the log could no longer be written.", log.write_outages)
         yield _count("log_read_batches", "Batches read.", log.read_batches)
         yield _count("log_read_records", "Records read.", log.read_records)

@@ -15,6 +15,9 @@ class Continuity:
     Args:
         name: the log's name, for messages.
         expected_id: the only id that is accepted; None accepts any, until the first `bind`.
+
+    Attributes:
+        openings: times that the log was bound. What was claimed before the last time may be lost with the log's end.
     """
 
     def __init__(self, name: str, *, expected_id: str | None) -> None:
@@ -22,6 +25,7 @@ class Continuity:
         self._expected_id = expected_id
         self._end = Position(0)  # behind the last record that was acknowledged to us
         self._broken: str | None = None  # how an acknowledgement contradicted the ones before
+        self.openings = 0
 
     def check_id(self, log_id: str) -> None:
         """Returns if `log_id` may be the log's.
@@ -45,6 +49,7 @@ class Continuity:
         self._expected_id = log_id
         self._end = Position(0)
         self._broken = None
+        self.openings += 1
 
     def check_whole(self) -> None:
         """Returns unless an acknowledgement has told, since the last `bind`, that the log is not what it was.
@@ -63,6 +68,18 @@ class Continuity:
         """
         if self._broken is not None:
             raise LogUnavailable(f"{self._broken}; nothing is written before it was opened anew")
+
+    def check_claimable(self, log_id: str) -> None:
+        """Returns if the log, which has `log_id` now, may be claimed.
+
+        Raises:
+            LogUnavailable: it must be opened anew first.
+        """
+        self.check_writable()
+        try:
+            self.check_id(log_id)
+        except LogReplaced as error:
+            raise LogUnavailable(f"{error}; nothing is claimed before it was opened anew") from error
 
     def acknowledge(self, first: Offset, *, records: int) -> None:
         """Notes that `records` records were acknowledged at `first` and behind it.

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown, RecordTooLarge, ReplicaError
+from sharedlogkv_replica.errors import (
+    Fenced,
+    LogRefused,
+    LogUnavailable,
+    OutcomeUnknown,
+    RecordTooLarge,
+    ReplicaError,
+)
 
 
 @dataclass(slots=True)
@@ -16,7 +23,7 @@ class LogCounters:
     """Counts since the handle was made; they only rise. Owned by the event loop.
 
     Attributes:
-        appends: calls of `append`.
+        appends: calls of `append`, also of the handle's fenced writers; so for all that follow.
         appended_batches: batches acknowledged.
         appended_records: records acknowledged, in those batches.
         appended_bytes: encoded size of the acknowledged batches.
@@ -24,6 +31,7 @@ class LogCounters:
         append_unknown: appends that ended as `OutcomeUnknown`, or were cancelled while under way.
         append_refused: appends that ended as `LogRefused`.
         append_too_large: appends that ended as `RecordTooLarge`.
+        append_fenced: appends that ended as `Fenced`.
         write_outages: times that the log could no longer be written, counted once from loss to return.
         connections: connections that the writer tried to make, also those that it only asks who leads.
         connection_failures: those of them that nobody answered.
@@ -31,6 +39,13 @@ class LogCounters:
         producer_ids: producer ids taken; one at the first append, and one after each that was retired.
         abandoned_batches: batches sent whose outcome was still open when their time was up.
         fences: retired producer ids that were fenced, so that nothing of theirs can land any more.
+        claims: calls of `claim`.
+        claim_unavailable: claims that ended as `LogUnavailable`.
+        claim_unknown: claims that ended as `OutcomeUnknown`, or were cancelled while under way.
+        claim_refused: claims that ended as `LogRefused`.
+        claim_fenced: claims that ended as `Fenced`.
+        fence_tests: times that a claim had the log asked whether it refuses the epoch before.
+        fence_test_failures: those of them after which the log was not trusted.
         read_batches: batches handed to the reader's consumer.
         read_records: records in those batches.
         undecodable_records: records that could not be decoded and were stepped over.
@@ -48,6 +63,7 @@ class LogCounters:
     append_unknown: int = 0
     append_refused: int = 0
     append_too_large: int = 0
+    append_fenced: int = 0
     write_outages: int = 0
     connections: int = 0
     connection_failures: int = 0
@@ -55,6 +71,13 @@ class LogCounters:
     producer_ids: int = 0
     abandoned_batches: int = 0
     fences: int = 0
+    claims: int = 0
+    claim_unavailable: int = 0
+    claim_unknown: int = 0
+    claim_refused: int = 0
+    claim_fenced: int = 0
+    fence_tests: int = 0
+    fence_test_failures: int = 0
     read_batches: int = 0
     read_records: int = 0
     undecodable_records: int = 0
@@ -81,12 +104,34 @@ class LogCounters:
         except RecordTooLarge:
             self.append_too_large += 1
             raise
+        except Fenced:
+            self.append_fenced += 1
+            raise
 
     def count_appended(self, *, records: int, size_bytes: int) -> None:
         """Counts a batch that was acknowledged."""
         self.appended_batches += 1
         self.appended_records += records
         self.appended_bytes += size_bytes
+
+    @contextmanager
+    def count_claim(self) -> Iterator[None]:
+        """Counts a claim, and how it failed if it did."""
+        self.claims += 1
+        try:
+            yield
+        except LogUnavailable:
+            self.claim_unavailable += 1
+            raise
+        except (OutcomeUnknown, asyncio.CancelledError):
+            self.claim_unknown += 1
+            raise
+        except LogRefused:
+            self.claim_refused += 1
+            raise
+        except Fenced:
+            self.claim_fenced += 1
+            raise
 
     @contextmanager
     def count_query(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ Nothing outlives the process.
 """
 
 import asyncio
+import contextlib
 import enum
 import secrets
 import time
@@ -12,9 +13,11 @@ from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Final, Never
 
+from sharedlogkv_replica.core.leadership import Writer
 from sharedlogkv_replica.core.records import START, Batch, Entry, LogRecord, Offset, Position
 from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.errors import (
+    Fenced,
     LogRefused,
     LogTruncated,
     LogUnavailable,
@@ -24,6 +27,7 @@ from sharedlogkv_replica.errors import (
 from sharedlogkv_replica.log.base import LogDescription, batch_bound_bytes
 from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
+from sharedlogkv_replica.log.memory_fenced import MemoryFencedWriter
 
 _KAFKA_DEFAULT_BATCH_LIMIT_BYTES: Final = 1_048_588
 _BATCH_RECORDS: Final = 500
@@ -36,7 +40,9 @@ class Fault(enum.Enum):
     UNREACHABLE = "no call gets through; reads wait"
     REQUEST_LOST = "an append leaves the handle, never arrives, and gets no answer"
     ANSWER_LOST = "an append is written, and its answer is lost"
+    REQUEST_LATE = "a fenced append gets no answer, and arrives only at `deliver_late`; a plain one is lost"
     WRITE_REFUSED = "appends are refused for lack of rights"
+    UNFENCED = "batches of an earlier claim are taken"
 
 
 def _wall_clock_ms() -> int:
@@ -71,6 +77,9 @@ class MemoryBroker:
         self._records: list[LogRecord] = []
         self._timestamps_ms: list[int] = []
         self._compact_from = _COMPACT_FROM_RECORDS
+        self._newest_writer = Writer(producer_id=1, epoch=0)
+        self._fences: dict[int, int] = {}  # the highest epoch that each producer id has written with
+        self._late: list[tuple[Sequence[Entry], Writer]] = []
         self.recreate()
 
     @property
@@ -95,6 +104,38 @@ class MemoryBroker:
             self.compact()
         self.wake()
         return Offset(first)
+
+    def take_epoch(self) -> Writer:
+        """A name for the next claim, with an epoch above all that were handed out before."""
+        self._newest_writer = Writer(self._newest_writer.producer_id, self._newest_writer.epoch + 1)
+        return self._newest_writer
+
+    def forget_producer(self) -> None:
+        """Has the next `take_epoch` begin a new producer id, as when the old one expired or its epochs are used up."""
+        self._newest_writer = Writer(self._newest_writer.producer_id + 1, epoch=0)
+
+    def append_as(self, writer: Writer, entries: Iterable[Entry]) -> Offset:
+        """Writes the entries in the name of `writer`, and refuses all its earlier epochs from now on.
+
+        Raises:
+            Fenced: a later epoch has written already.
+        """
+        fence = self._fences.get(writer.producer_id, 0)
+        if writer.epoch < fence and self._fault is not Fault.UNFENCED:
+            raise Fenced(f"the log has a claim of epoch {fence}, and refuses epoch {writer.epoch}")
+        self._fences[writer.producer_id] = max(fence, writer.epoch)
+        return self.append(entries)
+
+    def hold_back(self, writer: Writer, entries: Sequence[Entry]) -> None:
+        """Keeps a batch on its way until `deliver_late`."""
+        self._late.append((entries, writer))
+
+    def deliver_late(self) -> None:
+        """Every batch that was kept on its way arrives now, and is answered to nobody."""
+        late, self._late = self._late, []
+        for entries, writer in late:
+            with contextlib.suppress(Fenced):
+                self.append_as(writer, entries)
 
     def skip(self, offsets: int) -> None:
         """Takes offsets that no reader sees, as transaction markers and aborted transactions do."""
@@ -136,6 +177,7 @@ class MemoryBroker:
     def recreate(self) -> None:
         """Puts an empty log with a new id in the place of the one that was there."""
         self.log_id = f"memory-{secrets.token_hex(8)}"
+        self._fences = {}
         self.begin = self.end = START
         self._records = []
         self._timestamps_ms = []
@@ -214,7 +256,7 @@ class MemoryLog:
     async def open(self) -> LogDescription:
         """See `SharedLog.open`."""
         with self.counters.count_query():
-            await self._reach(self._query_timeout_seconds)
+            await self._reach(self._query_deadline())
             log_id = self._broker.existing_id()
             self._continuity.bind(log_id)
         return LogDescription(LogIdentity(log_id, 0), self._broker.batch_limit_bytes, self._broker.tombstone_seconds)
@@ -237,7 +279,7 @@ class MemoryLog:
         """See `SharedLog.end`."""
         with self.counters.count_query():
             self._continuity.check_whole()
-            await self._reach(self._query_timeout_seconds)
+            await self._reach(self._query_deadline())
             self._broker.existing_id()
         return self._broker.end
 
@@ -245,7 +287,7 @@ class MemoryLog:
         """See `SharedLog.identify`."""
         with self.counters.count_query():
             self._continuity.check_whole()
-            await self._reach(self._query_timeout_seconds)
+            await self._reach(self._query_deadline())
         return self._broker.log_id
 
     async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
@@ -253,42 +295,59 @@ class MemoryLog:
         assert entries, "an empty batch has no offset"
         with self.counters.count_append():
             self._continuity.check_writable()
-            size_bytes = batch_bound_bytes(entries)
-            if size_bytes > self._broker.batch_limit_bytes:
-                raise RecordTooLarge(
-                    f"{len(entries)} records take {size_bytes} bytes as one batch; "
-                    f"the log takes {self._broker.batch_limit_bytes}"
-                )
             deadline = asyncio.get_running_loop().time() + timeout_seconds
-            await self._reach(timeout_seconds)
-            fault = self._broker.fault
-            if fault is Fault.WRITE_REFUSED or self._broker.log_id is None:
-                raise LogRefused("the log was deleted, or refuses our writes")
-            if fault is Fault.REQUEST_LOST:
-                await self._lose_answer(deadline)
-            offset = self._broker.append(entries)
-            if fault is Fault.ANSWER_LOST:
-                await self._lose_answer(deadline)
-            self._continuity.acknowledge(offset, records=len(entries))
-        self.counters.count_appended(records=len(entries), size_bytes=size_bytes)
+            offset = await self._deliver(entries, deadline=deadline)
+        self.counters.count_appended(records=len(entries), size_bytes=batch_bound_bytes(entries))
         return offset
+
+    def fenced_writer(self) -> MemoryFencedWriter:
+        """See `SharedLog.fenced_writer`."""
+        return MemoryFencedWriter(self._deliver, self._take_epoch, continuity=self._continuity, counters=self.counters)
+
+    async def _deliver(self, entries: Sequence[Entry], *, deadline: float, writer: Writer | None = None) -> Offset:
+        """Appends the batch, in the name of `writer` or as anybody may, as far as the broker's fault lets it."""
+        size_bytes = batch_bound_bytes(entries)
+        if size_bytes > self._broker.batch_limit_bytes:
+            raise RecordTooLarge(
+                f"{len(entries)} records take {size_bytes} bytes as one batch; "
+                f"the log takes {self._broker.batch_limit_bytes}"
+            )
+        await self._reach(deadline)
+        fault = self._broker.fault
+        if fault is Fault.WRITE_REFUSED or self._broker.log_id is None:
+            raise LogRefused("the log was deleted, or refuses our writes")
+        if fault is Fault.REQUEST_LATE and writer is not None:
+            self._broker.hold_back(writer, entries)
+        if fault in (Fault.REQUEST_LOST, Fault.REQUEST_LATE):
+            await self._lose_answer(deadline)
+        offset = self._broker.append(entries) if writer is None else self._broker.append_as(writer, entries)
+        if fault is Fault.ANSWER_LOST:
+            await self._lose_answer(deadline)
+        self._continuity.acknowledge(offset, records=len(entries))
+        return offset
+
+    async def _take_epoch(self, deadline: float) -> tuple[str, Writer]:
+        await self._reach(deadline)
+        return self._broker.existing_id(), self._broker.take_epoch()
 
     async def close(self) -> None:
         """See `SharedLog.close`."""
         self._closed = True
         self._broker.wake()
 
-    async def _reach(self, timeout_seconds: float) -> None:
+    def _query_deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._query_timeout_seconds
+
+    async def _reach(self, deadline: float) -> None:
         """Returns once the broker is in reach.
 
         Raises:
-            LogUnavailable: it was not within the time, or this handle is closed.
+            LogUnavailable: it was not by `deadline` (of the loop's clock), or this handle is closed.
         """
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
         try:
             await self._until(lambda: self._broker.fault is not Fault.UNREACHABLE, deadline)
         except TimeoutError:
-            problem = "was closed" if self._closed else f"could not be reached within {timeout_seconds:g} s"
+            problem = "was closed" if self._closed else "could not be reached in time"
             raise LogUnavailable(f"the log {problem}") from None
 
     async def _lose_answer(self, deadline: float) -> Never:
