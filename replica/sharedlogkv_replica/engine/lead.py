@@ -137,10 +137,23 @@ class Lead:
         *,
         limits: QueueLimits,
         batch_limit_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Claims and appends nothing before `run`.
+
+        Args:
+            writer: appends.
+            follower: whose map the conditions are held against.
+            window: the requests carried out already.
+            limits: of the writes that wait.
+            batch_limit_bytes: the largest batch, until the log tells its own.
+            clock: the monotonic clock, in seconds. Not that of the loop, which stands still between two turns, and so
+                would not see that the process was stopped.
+        """
         self._writer = writer
         self._follower = follower
         self._window = window
+        self._clock = clock
         self._timeout_seconds = limits.timeout_seconds
         self.outcomes = Outcomes(timeout_seconds=limits.timeout_seconds)
         self._queue: WriteQueue[Write] = WriteQueue(limits, on_expired=self._note_expired)
@@ -170,7 +183,7 @@ class Lead:
     @property
     def busy_seconds(self) -> float:
         """How long the append or claim under way has taken so far; 0 when there is none."""
-        return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
+        return 0.0 if self._busy_since is None else self._clock() - self._busy_since
 
     # --- what others ask for ---
 
@@ -269,7 +282,7 @@ class Lead:
         await self._idle.wait()
 
     async def _carry_out(self, order: _Order, listener: Listener) -> None:
-        started = self._busy_since = time.monotonic()
+        started = self._busy_since = self._clock()
         try:
             match order:
                 case _ClaimOrder(compose, predecessor):
@@ -316,7 +329,7 @@ class Lead:
         self._beat_term = None
         stamp = plan.stamp(batch.term, batch=batch.number, heirs=self.heirs)
         self.heirs = ()
-        self._busy_since = time.monotonic()
+        self._busy_since = self._clock()
         try:
             last = await self._append(batch, [encode_leadership(stamp), *plan.entries], listener)
             if last is not None:
@@ -342,7 +355,7 @@ class Lead:
     async def _append(self, batch: SentBatch, entries: Sequence[Entry], listener: Listener) -> Offset | None:
         """Appends the batch and answers its writes; the offset that the map must reach before the next, if any."""
         self.outcomes.await_outcome(batch)
-        started, floor = time.monotonic(), self._follower.position
+        started, floor = self._clock(), self._follower.position
         try:
             base = await self._writer.append(entries, timeout_seconds=APPEND_SECONDS)
         except Fenced:

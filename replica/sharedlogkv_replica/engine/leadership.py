@@ -80,6 +80,7 @@ class Leadership:
         name: str,
         ask: Callable[[str, Term], Awaitable[bool]],
         on_view: Callable[[LeaderView], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Decides nothing before `run`.
 
@@ -91,6 +92,7 @@ class Leadership:
             name: this replica's.
             ask: asks the replica at an address whether it leads the term under a valid lease; errors mean silence.
             on_view: is told when `view` has changed.
+            clock: as that of `lead`.
         """
         self._machine = machine
         self._lead = lead
@@ -98,6 +100,7 @@ class Leadership:
         self._window = window
         self._name = name
         self._ask = ask
+        self._clock = clock
         self._on_view = on_view
         self.view = machine.view
         self.changes = 0
@@ -117,22 +120,22 @@ class Leadership:
 
     def ask_leads(self, term: Term) -> bool:
         """Whether this replica leads `term` under a valid lease: what a peer that hears nothing of it asks."""
-        return self._machine.answers_for(term, time.monotonic())
+        return self._machine.answers_for(term, self._clock())
 
     def lease_holds(self) -> bool:
         """Whether this replica leads, takes writes, and nobody else can."""
-        return self._lead.term is not None and self._machine.lease_holds(time.monotonic())
+        return self._lead.term is not None and self._machine.lease_holds(self._clock())
 
     def may_append(self) -> bool:
         """See `lead.Listener`."""
-        if self._machine.may_append(time.monotonic()):
+        if self._machine.may_append(self._clock()):
             return True
         self._dispatch(on.Tick())  # stands down
         return False
 
     def note_peer(self, name: str, position: Position, *, fit: bool) -> None:
         """Takes in what a peer says of itself."""
-        self._peers[name] = Peer(position, fit, time.monotonic())
+        self._peers[name] = Peer(position, fit, self._clock())
 
     def transfer(self, successor: str) -> "asyncio.Future[None]":
         """Hands over to `successor`, or where that is empty to the best placed peer; ends once resigned.
@@ -244,17 +247,17 @@ class Leadership:
 
     def _learn_heirs(self) -> None:
         """Ranks the peers that may lead: the one whose map is furthest first, then by name."""
-        oldest = time.monotonic() - PEER_SECONDS
+        oldest = self._clock() - PEER_SECONDS
         self._peers = {name: peer for name, peer in self._peers.items() if peer.at > oldest}
         fit = [(-peer.position, name) for name, peer in self._peers.items() if peer.is_fit and name != self._name]
         heirs = tuple(name for _, name in sorted(fit))[:HEIRS_MOST]
-        if heirs != self._told_heirs or time.monotonic() > self._told_at + HEIRS_SECONDS:
+        if heirs != self._told_heirs or self._clock() > self._told_at + HEIRS_SECONDS:
             self._lead.heirs = self._told_heirs = heirs  # the next stamp tells the peers
-            self._told_at = time.monotonic()
+            self._told_at = self._clock()
         self._dispatch(on.HeirsKnown(heirs))
 
     def _dispatch(self, event: on.Event) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for effect in self._machine.step(event, now):
             self._carry_out(effect)
         view = self._machine.view
