@@ -45,11 +45,14 @@ class LogDescription:
             `batch_bound_bytes` is not above it is never too large.
         tombstone_seconds: how long a deletion stays readable after compaction could have dropped it
             (`delete.retention.ms`); a replay that takes longer may resurrect a deleted key.
+        compaction_lag_seconds: how long every record stays readable, also when a later one has its key
+            (`min.compaction.lag.ms`).
     """
 
     identity: LogIdentity
     batch_limit_bytes: int
     tombstone_seconds: float
+    compaction_lag_seconds: float
 
 
 def entry_bound_bytes(entry: Entry) -> int:

@@ -165,7 +165,8 @@ class KafkaLog:
         return LogDescription(
             LogIdentity(topic_id, PARTITION),
             self._batch_limit_bytes,
-            int(config["delete.retention.ms"]) / 1000,
+            tombstone_seconds=int(config["delete.retention.ms"]) / 1000,
+            compaction_lag_seconds=int(config["min.compaction.lag.ms"]) / 1000,
         )
 
     def _check(self, topic: TopicDescription) -> None:

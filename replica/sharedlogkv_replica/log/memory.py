@@ -65,10 +65,12 @@ class MemoryBroker:
         *,
         batch_limit_bytes: int = _KAFKA_DEFAULT_BATCH_LIMIT_BYTES,
         tombstone_seconds: float = 7 * 86_400.0,
+        compaction_lag_seconds: float = 0.0,
         now_ms: Callable[[], int] = _wall_clock_ms,
     ) -> None:
         self.batch_limit_bytes = batch_limit_bytes
         self.tombstone_seconds = tombstone_seconds
+        self.compaction_lag_seconds = compaction_lag_seconds
         self._now_ms = now_ms
         self._fault: Fault | None = None
         self._waiters: set[asyncio.Future[None]] = set()
@@ -143,13 +145,19 @@ class MemoryBroker:
         self.wake()
 
     def compact(self) -> None:
-        """Keeps the last record of each key; and no deletion that has been readable for `tombstone_seconds`."""
+        """Keeps the last record of each key, and all of the last `compaction_lag_seconds`.
+
+        Also of the last ones no deletion stays that has been readable for `tombstone_seconds`.
+        """
         last = {key: offset for offset, key, _ in self._records}
-        dead_ms = self._now_ms() - self.tombstone_seconds * 1000
+        now_ms = self._now_ms()
+        dead_ms = now_ms - self.tombstone_seconds * 1000
+        young_ms = now_ms - self.compaction_lag_seconds * 1000
         kept = [
             (record, timestamp_ms)
             for record, timestamp_ms in zip(self._records, self._timestamps_ms, strict=True)
-            if last[record[1]] == record[0] and (record[2] is not None or timestamp_ms > dead_ms)
+            if timestamp_ms > young_ms
+            or (last[record[1]] == record[0] and (record[2] is not None or timestamp_ms > dead_ms))
         ]
         self._records = [record for record, _ in kept]
         self._timestamps_ms = [timestamp_ms for _, timestamp_ms in kept]
@@ -259,7 +267,12 @@ class MemoryLog:
             await self._reach(self._query_deadline())
             log_id = self._broker.existing_id()
             self._continuity.bind(log_id)
-        return LogDescription(LogIdentity(log_id, 0), self._broker.batch_limit_bytes, self._broker.tombstone_seconds)
+        return LogDescription(
+            LogIdentity(log_id, 0),
+            self._broker.batch_limit_bytes,
+            tombstone_seconds=self._broker.tombstone_seconds,
+            compaction_lag_seconds=self._broker.compaction_lag_seconds,
+        )
 
     async def read(self, start: Position) -> AsyncGenerator[Batch, None]:
         """See `SharedLog.read`."""

@@ -11,6 +11,9 @@ from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
 MEMORY_BATCH_LIMIT_BYTES: Final = 2 << 20
 """Takes a value of 1 MiB, the default limit of values, with its key and framing; Kafka's own default does not."""
 
+MEMORY_COMPACTION_LAG_SECONDS: Final = 10.0
+"""Long enough for a client's retries, and short enough that overwriting a few keys for ever takes little memory."""
+
 
 def open_log(
     url: str, *, expected_id: str | None = None, client_properties: Mapping[str, str] | None = None
@@ -26,7 +29,10 @@ def open_log(
         ConfigError: the URL names no log.
     """
     if url == "memory:":
-        return MemoryLog(MemoryBroker(batch_limit_bytes=MEMORY_BATCH_LIMIT_BYTES), expected_id=expected_id)
+        broker = MemoryBroker(
+            batch_limit_bytes=MEMORY_BATCH_LIMIT_BYTES, compaction_lag_seconds=MEMORY_COMPACTION_LAG_SECONDS
+        )
+        return MemoryLog(broker, expected_id=expected_id)
     if url.startswith("kafka:"):
         return KafkaLog(parse_location(url), expected_id=expected_id, client_properties=client_properties)
     raise ConfigError(f"the log {url!r} is neither `memory:` nor `kafka://host:port[,host:port...]/topic`")
