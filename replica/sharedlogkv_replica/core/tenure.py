@@ -1,0 +1,111 @@
+"""A claim of ours: on its way (`Candidacy`), and once it is in the log (`Tenure`).
+
+A lease counts from before the production of what was acknowledged, so it is over here before it is over for anybody
+who counts from its receipt (`core/succession.py`). It begins with the first batch that follows the claim, so a claim
+that another one followed at once never held any, and need not be waited for.
+
+Source: Burrows, "The Chubby lock service" (2006), section 2.8.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+from sharedlogkv_replica.core.election_events import ClaimFailure, ElectionConfig
+from sharedlogkv_replica.core.leadership import Claim, Term, Writer
+
+REFUSED_PAUSE_SECONDS: Final = 10.0
+"""After a refusal (a right that lacks, a log that does not fence): time for a person, not for a loop."""
+
+RENEWAL_SECONDS: Final = 12 * 3600.0
+"""A claim older than this is made anew: Kafka's coordinator forgets a transactional id in a week, whatever is produced
+under it (`transactional.id.expiration.ms`), and so one renewal a day should succeed."""
+
+
+@dataclass(slots=True)
+class Candidacy:
+    """A claim on its way.
+
+    Attributes:
+        predecessor: whom it shuts out by hand, if need be.
+        claims: what was composed for it, and may be in the log.
+        void: the log for which it was made is gone.
+    """
+
+    predecessor: Writer | None
+    claims: set[Claim] = field(default_factory=set)
+    void: bool = False
+
+
+def pause_seconds(failure: ClaimFailure, config: ElectionConfig) -> float:
+    """How long after a claim that failed the next one may be made, at the earliest."""
+    spread = config.jitter * config.rank_seconds
+    match failure:
+        case ClaimFailure.NOT_WRITTEN:
+            return config.beat_seconds + spread
+        case ClaimFailure.UNKNOWN:
+            return config.grace_seconds + spread
+        case ClaimFailure.FENCED:
+            return config.silence_seconds
+        case ClaimFailure.REFUSED:
+            return REFUSED_PAUSE_SECONDS
+
+
+@dataclass(slots=True)
+class Tenure:
+    """A claim of ours in the log; all times in monotonic seconds.
+
+    Attributes:
+        term: its offset.
+        claim: what it says.
+        predecessor: whom it has shut out by hand, if need be.
+        since: before it was sent.
+        active: when the last batch was begun, as far as known, or a beat was asked for.
+        vouched: the latest time before the production of a batch that was acknowledged.
+    """
+
+    term: Term
+    claim: Claim
+    predecessor: Writer | None
+    since: float
+    active: float
+    vouched: float = -math.inf
+
+    @property
+    def lease_end(self) -> float:
+        """From then on no read is answered under this claim, unless a batch is acknowledged."""
+        return self.vouched + self.claim.lease_ms / 1000
+
+    @property
+    def alive_until(self) -> float:
+        """Until then peers are told that we are there; the claim itself counts, too."""
+        return max(self.since, self.vouched) + self.claim.lease_ms / 1000
+
+    @property
+    def patience_end(self) -> float:
+        """From then on nothing is written under this claim.
+
+        Whoever got no acknowledgement for so long was asleep, or cut off from the log: somebody else may have claimed
+        it long ago.
+        """
+        return self.alive_until + self.claim.lease_ms / 1000
+
+    @property
+    def renewal(self) -> float:
+        """From then on it should be claimed anew."""
+        return self.since + RENEWAL_SECONDS
+
+    def acknowledge(self, started: float) -> None:
+        """Notes that a batch was acknowledged, whose production began at `started`."""
+        self.vouched = max(self.vouched, started)
+        self.active = max(self.active, started)
+
+    def left_open(self, before: Writer | None) -> Writer | None:
+        """`before`, the writer of the claim before ours, where ours has not shut it out; None where it has.
+
+        The fence is the epoch of one producer id. Where the id changed, the old one is shut out by hand; but a
+        candidate that reads late knows only of the one before that.
+        """
+        if before is None or before == self.predecessor or before.producer_id == self.claim.writer.producer_id:
+            return None
+        return before
