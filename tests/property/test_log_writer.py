@@ -13,6 +13,7 @@ from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown
 from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
+from sharedlogkv_replica.log.kafka_delivery import Delivery
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
 from sharedlogkv_replica.log.kafka_writer import BatchWriter
 from tests.support import virtual_time
@@ -40,7 +41,8 @@ async def write(
     counters = counters or LogCounters()
     link = LeaderLink([ADDRESS], "t", 0, connect=partition.connect, counters=counters)
     continuity = Continuity("t", expected_id=None)
-    writer = BatchWriter(link, "t", 0, broker_timeout_ms=1000, continuity=continuity, counters=counters)
+    delivery = Delivery(link, "t", 0, broker_timeout_ms=1000, counters=counters)
+    writer = BatchWriter(delivery, continuity=continuity, counters=counters)
     outcomes: list[Offset | Failed] = []
     for number, (count, patience) in enumerate(appends):
         batch = [Entry(f"<{number}>".encode(), b"value")] * count

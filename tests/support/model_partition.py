@@ -124,7 +124,10 @@ class ModelConnection:
     async def find_leader(self, _topic: str, _partition: int) -> Leadership:
         return Leadership(29, None, (ADDRESS,)) if self._denied else Leadership(0, ADDRESS, (ADDRESS,))
 
-    async def take_producer_id(self) -> tuple[int, Producer]:
+    async def find_coordinator(self, _transactional_id: str) -> tuple[int, Address]:
+        return 0, ADDRESS
+
+    async def take_producer_id(self, transactional_id: str | None) -> tuple[int, Producer]:
         match self._partition.happens():
             case Happening.REQUEST_LOST | Happening.ANSWER_LOST as happening:
                 raise ConnectionError(happening.value)

@@ -3,7 +3,8 @@
 Three clients, each for what it does best: librdkafka's consumer reads (kafka_reader), our own batch writer appends
 (kafka_writer), librdkafka's admin client answers questions about the topic (here).
 
-The rights that this needs on the topic: Describe, DescribeConfigs, Read, and Write to append.
+The rights that this needs on the topic: Describe, DescribeConfigs, Read, and Write to append. To lead also Write on the
+transactional id `sharedlogkv-<topic>` (kafka_fenced).
 """
 
 import asyncio
@@ -23,7 +24,9 @@ from sharedlogkv_replica.errors import ConfigError, LogRefused, LogUnavailable
 from sharedlogkv_replica.log.base import LogDescription
 from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
+from sharedlogkv_replica.log.kafka_delivery import Delivery
 from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED
+from sharedlogkv_replica.log.kafka_fenced import KafkaFencedWriter
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
 from sharedlogkv_replica.log.kafka_reader import KafkaReader
 from sharedlogkv_replica.log.kafka_wire import Address, connect
@@ -124,35 +127,28 @@ class KafkaLog:
         self._batch_limit_bytes: int | None = None
         self._trouble = ""  # the last one of the question under way
         self._closed = False
-        options = connection_options or {}
+        self._connection_options = connection_options or {}
+        self._writer = BatchWriter(self._new_delivery(), continuity=self._continuity, counters=self.counters)
+        self._fenced_writers: list[KafkaFencedWriter] = []
+
+    def _new_delivery(self) -> Delivery:
+        options = self._connection_options
         link = LeaderLink(
-            location.bootstrap,
+            self._location.bootstrap,
             self._topic,
             PARTITION,
             connect=lambda address: connect(address, timeout_seconds=REQUEST_TIMEOUT_SECONDS, options=options),
             counters=self.counters,
         )
-        self._writer = BatchWriter(
-            link,
-            self._topic,
-            PARTITION,
-            broker_timeout_ms=BROKER_TIMEOUT_MS,
-            continuity=self._continuity,
-            counters=self.counters,
-        )
+        return Delivery(link, self._topic, PARTITION, broker_timeout_ms=BROKER_TIMEOUT_MS, counters=self.counters)
 
     async def open(self) -> LogDescription:
         """See `SharedLog.open`."""
         with self.counters.count_query():
             async with self._deadline():
-                topic = await self._describe()
-                if topic is None:
-                    raise LogRefused(f"there is no topic {self._topic} at {self._location.bootstrap_servers}")
+                topic = await self._describe_existing()
                 self._check(topic)
-                try:
-                    config = await self._describe_config()
-                except LookupError as error:
-                    raise LogRefused(str(error)) from error
+                config = await self._describe_config()
         policy = {word.strip() for word in config["cleanup.policy"].split(",")}
         if policy != {"compact"}:
             raise LogRefused(
@@ -226,12 +222,39 @@ class KafkaLog:
                 entries, limit_bytes=self._batch_limit_bytes, timeout_seconds=timeout_seconds
             )
 
+    def fenced_writer(self) -> KafkaFencedWriter:
+        """See `SharedLog.fenced_writer`."""
+        writer = KafkaFencedWriter(
+            self._new_delivery(),
+            transactional_id=f"sharedlogkv-{self._topic}",
+            admit=self._admit_claim,
+            continuity=self._continuity,
+            counters=self.counters,
+        )
+        self._fenced_writers.append(writer)
+        return writer
+
+    async def _admit_claim(self) -> int:
+        """Checks that the log may be claimed; returns the largest batch in bytes that it takes."""
+        async with self._deadline():
+            topic = await self._describe_existing()
+            config = await self._describe_config()
+        self._continuity.check_claimable(spell_topic_id(topic.topic_id))
+        if config["message.timestamp.type"] != "LogAppendTime":
+            raise LogRefused(
+                f"the topic {self._topic} has message.timestamp.type={config['message.timestamp.type']}; to be led it "
+                "must be LogAppendTime, or a leader with a slow clock could no longer shut out the ones before it"
+            )
+        return int(config["max.message.bytes"])
+
     async def close(self) -> None:
         """See `SharedLog.close`."""
         self._closed = True
         if self._reader is not None:
             self._reader.stop()
         await self._writer.close()
+        for writer in self._fenced_writers:
+            await writer.close()
         self._admin_client = None
 
     # --- questions ---------------------------------------------------------------------------------------------------
@@ -261,11 +284,20 @@ class KafkaLog:
         except LookupError:
             return None
 
+    async def _describe_existing(self) -> TopicDescription:
+        topic = await self._describe()
+        if topic is None:
+            raise LogRefused(f"there is no topic {self._topic} at {self._location.bootstrap_servers}")
+        return topic
+
     async def _describe_config(self) -> Mapping[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, self._topic)
-        config = await self._ask(
-            lambda admin: admin.describe_configs([resource], request_timeout=self._query_timeout_seconds)[resource]
-        )
+        try:
+            config = await self._ask(
+                lambda admin: admin.describe_configs([resource], request_timeout=self._query_timeout_seconds)[resource]
+            )
+        except LookupError as error:
+            raise LogRefused(str(error)) from error
         return {name: entry.value for name, entry in config.items()}
 
     async def _ask(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"]) -> T:

@@ -91,6 +91,9 @@ FENCED: Final = frozenset({KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, KafkaError.D
 """Answers to a fence (sequence 0 of the highest epoch) that say that this epoch is in the partition already: from any
 lower epoch, sequence 0 would have been taken."""
 
+SHUT_OUT: Final = frozenset({KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
+"""Answers to a batch of an epoch below one that the partition has seen."""
+
 TRUNCATED: Final = frozenset(
     {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
 )

@@ -1,4 +1,4 @@
-"""Finds the broker that leads the partition, and keeps one connection to it.
+"""Finds the broker that leads the partition, and keeps one connection to it; finds a coordinator, and asks it once.
 
 One call makes one attempt, so that whoever calls decides on pauses and deadlines. There is no background task, and
 nothing that can get stuck: the bootstrap addresses are always among those that are asked, so brokers may vanish for
@@ -12,9 +12,10 @@ from typing import Final
 from sharedlogkv_replica.errors import LogRefused
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_errors import ABSENT, Verdict, name_of, verdict_of
-from sharedlogkv_replica.log.kafka_wire import Address, Connection
+from sharedlogkv_replica.log.kafka_wire import Address, Connection, Producer
 
 CLOSE_SECONDS: Final = 1.0
+NOBODY: Final = Producer(-1, -1)
 
 
 class LeaderLink:
@@ -65,6 +66,27 @@ class LeaderLink:
         asked = self._addresses[0]
         leader = await self._ask_for_leader(asked)
         return await self._connect_leader(leader)
+
+    async def raise_epoch(self, transactional_id: str) -> tuple[int, Producer]:
+        """Makes one attempt to raise the epoch of the transactional id: Kafka's error code, and the new name when 0.
+
+        Raises:
+            ConnectionError: nobody answered.
+        """
+        asked = self._addresses[0]
+        self._demote(asked)  # whatever becomes of this question, the next one goes to another broker
+        connection = await self._connect(asked)
+        try:
+            code, coordinator = await connection.find_coordinator(transactional_id)
+        finally:
+            self._hang_up(connection)
+        if code != 0:
+            return code, NOBODY
+        connection = await self._connect(coordinator)
+        try:
+            return await connection.take_producer_id(transactional_id)
+        finally:
+            self._hang_up(connection)
 
     async def _ask_for_leader(self, asked: Address) -> Address:
         self._demote(asked)  # whatever becomes of this question, the next one goes to another broker

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
@@ -29,6 +30,10 @@ from sharedlogkv_replica.core.records import Entry
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 ACKS_ALL: Final = -1
+COORDINATOR_OF_TRANSACTIONS: Final = 1
+TRANSACTION_TIMEOUT_MS: Final = 10_000
+"""Must be a valid one, though no transaction is ever begun."""
+
 UNLIMITED_BATCH_BYTES: Final = 1 << 30
 """For the record builder, which would otherwise leave records out in silence: the writer checks sizes before."""
 
@@ -96,8 +101,19 @@ class Connection(Protocol):
         """
         ...
 
-    async def take_producer_id(self) -> tuple[int, Producer]:
-        """Asks for a producer id of its own. Returns Kafka's error code, and the id when the code is 0.
+    async def find_coordinator(self, transactional_id: str) -> tuple[int, Address]:
+        """Asks who keeps the book of the transactional id. Returns Kafka's error code, and where when the code is 0.
+
+        Raises:
+            ConnectionError: the connection is lost, or no answer came in time.
+        """
+        ...
+
+    async def take_producer_id(self, transactional_id: str | None) -> tuple[int, Producer]:
+        """Asks for a producer id. Returns Kafka's error code, and the id when the code is 0.
+
+        Args:
+            transactional_id: whose epoch to raise; only its coordinator answers. None for an id of one's own.
 
         Raises:
             ConnectionError: the connection is lost, or no answer came in time.
@@ -142,9 +158,14 @@ class AiokafkaConnection:
         code, leader_id = _leader_in(answer.topics, topic, partition)
         return Leadership(code, brokers.get(leader_id), tuple(brokers.values()))
 
-    async def take_producer_id(self) -> tuple[int, Producer]:
+    async def find_coordinator(self, transactional_id: str) -> tuple[int, Address]:
         """See `Connection`."""
-        answer = await self._send(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=0))
+        answer = await self._send(FindCoordinatorRequest(transactional_id, COORDINATOR_OF_TRANSACTIONS))
+        return answer.error_code, Address(answer.host, answer.port)
+
+    async def take_producer_id(self, transactional_id: str | None) -> tuple[int, Producer]:
+        """See `Connection`."""
+        answer = await self._send(InitProducerIdRequest(transactional_id, TRANSACTION_TIMEOUT_MS))
         return answer.error_code, Producer(answer.producer_id, answer.producer_epoch)
 
     async def produce(self, topic: str, partition: int, batch: bytes, *, timeout_ms: int) -> tuple[int, int]:

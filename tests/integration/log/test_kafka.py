@@ -10,12 +10,17 @@ from sharedlogkv_replica.core.records import START, Entry, Position
 from sharedlogkv_replica.errors import LogRefused, LogUnavailable
 from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
 from tests.support.eventually import eventually
+from tests.support.fenced_contract import FencedContract
 from tests.support.kafka import COMPACTED, KafkaCluster, KafkaSite
 from tests.support.log_contract import DEADLINE_SECONDS, LogContract, append, numbered, opened, read_to
 
 
 class TestKafkaLog(LogContract):
     """The contract, on Kafka."""
+
+
+class TestKafkaFencedWriter(FencedContract):
+    """The contract of fenced writers, on Kafka."""
 
 
 @pytest.mark.asyncio

@@ -15,10 +15,12 @@ from sharedlogkv_replica.core.records import BARRIER_KEY, Entry, Offset
 from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown, RecordTooLarge
 from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
+from sharedlogkv_replica.log.held_claim import FENCE_EPOCH
 from sharedlogkv_replica.log.kafka import parse_location
+from sharedlogkv_replica.log.kafka_delivery import Delivery
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
 from sharedlogkv_replica.log.kafka_wire import Address, Connection, Producer, build_batch, connect
-from sharedlogkv_replica.log.kafka_writer import FENCE_EPOCH, BatchWriter
+from sharedlogkv_replica.log.kafka_writer import BatchWriter
 from tests.support.eventually import eventually
 from tests.support.kafka import KafkaSite
 from tests.support.log_contract import DEADLINE_SECONDS, numbered, opened, read_to
@@ -74,7 +76,8 @@ async def _bench(site: KafkaSite) -> AsyncIterator[Bench]:
         link = LeaderLink(bootstrap, site.topic, 0, connect=connect_by_proxy, counters=counters)
         direct = LeaderLink(bootstrap, site.topic, 0, connect=connect_directly, counters=LogCounters())
         continuity = Continuity(site.topic, expected_id=None)
-        writer = BatchWriter(link, site.topic, 0, broker_timeout_ms=BROKER_MS, continuity=continuity, counters=counters)
+        delivery = Delivery(link, site.topic, 0, broker_timeout_ms=BROKER_MS, counters=counters)
+        writer = BatchWriter(delivery, continuity=continuity, counters=counters)
         yield Bench(writer, link, direct, proxy, site, counters)
         await direct.close()
         await writer.close()
@@ -166,7 +169,7 @@ async def test_without_a_fence_such_a_batch_would_land(bench: Bench) -> None:
 async def test_the_old_bytes_get_47_after_the_fence_also_for_a_producer_that_never_wrote(bench: Bench) -> None:
     connection = await bench.direct.connection()
     for wrote_before in (True, False):
-        code, old = await connection.take_producer_id()
+        code, old = await connection.take_producer_id(None)
         assert code == 0
         sequence = 0
         if wrote_before:
