@@ -2,9 +2,11 @@
 
 Three families, told apart because the caller must act differently: the user's mistake (`ConfigError`, `InvalidToken`,
 `RecordTooLarge`, `LogRefused`), a passing fault (`LogUnavailable`, `NoLeader`, `Fenced`, `OutcomeUnknown`,
-`WaitTimeout`) and a log that is no longer the one that was followed (`LogReplaced`, `LogTruncated`). Anything else that
-escapes is a bug.
+`WaitTimeout`, `PeerRefused`) and a log that is no longer the one that was followed (`LogReplaced`, `LogTruncated`).
+Anything else that escapes is a bug.
 """
+
+import enum
 
 
 class ReplicaError(Exception):
@@ -53,3 +55,26 @@ class LogTruncated(ReplicaError):
 
 class WaitTimeout(ReplicaError):
     """A read waited for the map to reach an offset, and its deadline came first."""
+
+
+class PeerFault(enum.Enum):
+    """Why a connection between replicas was not made, or ended; the values are labels of the metrics."""
+
+    SECRET = "secret"
+    NO_SECRET = "no-secret"
+    LOG = "log"
+    VERSION = "version"
+    MALFORMED = "malformed"
+    OVERSIZE = "oversize"
+    SILENT = "silent"
+    SLOW = "slow"
+    CROWDED = "crowded"
+    UNREACHABLE = "unreachable"
+
+
+class PeerRefused(ReplicaError):
+    """A connection between replicas can't be made or must end; the fault says why in one word, the text in full."""
+
+    def __init__(self, fault: PeerFault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault

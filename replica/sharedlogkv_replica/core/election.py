@@ -83,11 +83,9 @@ from sharedlogkv_replica.core.election_events import (
     Lead,
     LeaderAnswered,
     LeaderSilent,
-    LeaderView,
     MapLost,
     ResignAcknowledged,
     ResignFailed,
-    Role,
     SendBeat,
     SendResign,
     StandDown,
@@ -97,6 +95,7 @@ from sharedlogkv_replica.core.election_events import (
     Tick,
     WriterLost,
 )
+from sharedlogkv_replica.core.leader_view import LeaderView, Role
 from sharedlogkv_replica.core.leadership import Claim, LeadershipRecord, Term, Writer, term_of
 from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.succession import Succession

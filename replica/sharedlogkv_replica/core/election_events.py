@@ -69,35 +69,6 @@ class ElectionConfig:
         return self.lease_seconds / 6
 
 
-class Role(enum.Enum):
-    """A replica's part in the election; the values appear in `/status`."""
-
-    LEADER = "leader"
-    FOLLOWER = "follower"
-    CANDIDATE = "candidate"
-    NONE = "none"
-    """The write mode has no leader."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaderView:
-    """Who leads, as this replica knows.
-
-    Attributes:
-        role: this replica's own.
-        term: the leader's; None where nobody is known to lead, then `name` and `address` too.
-        name: the leader's name, maybe this replica's.
-        address: `host:port` at which its peers reach it; empty where it has none.
-        refusal: why the log refused this replica's last claim; None where it did not.
-    """
-
-    role: Role
-    term: Term | None = None
-    name: str | None = None
-    address: str | None = None
-    refusal: str | None = None
-
-
 class ClaimFailure(enum.Enum):
     """Why a claim got no acknowledgement."""
 

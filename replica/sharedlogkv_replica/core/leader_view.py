@@ -1,4 +1,4 @@
-"""Who leads, as one replica sees it."""
+"""Who leads, as one replica sees it: the value that the election hands to whoever must find the leader."""
 
 import enum
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sharedlogkv_replica.core.leadership import Term
 
 
 class Role(enum.Enum):
-    """What a replica is in the election; the values appear in `/status`."""
+    """A replica's part in the election; the values appear in `/status`."""
 
     LEADER = "leader"
     CANDIDATE = "candidate"
@@ -18,19 +18,22 @@ class Role(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class LeaderView:
-    """Who leads, as one replica sees it.
+    """Who leads, as one replica knows.
 
     Attributes:
-        role: what the replica itself is; `NONE` where nobody leads at all, as the write mode says.
-        term: the newest term that it knows of, even if that has ended; None before the first.
-        name: that term's leader; None while nobody leads.
-        address: `host:port` at which its peers reach it; None while nobody leads.
+        role: this replica's own; `NONE` where the write mode has no leader.
+        term: the leader's; None where nobody is known to lead, then `name` and `address` too.
+        name: the leader's name, maybe this replica's.
+        address: `host:port` at which its peers reach it; empty where it has none.
+        refusal: why the log refused this replica's last claim; None where it did not.
     """
 
     role: Role
-    term: Term | None
-    name: str | None
-    address: str | None
+    term: Term | None = None
+    name: str | None = None
+    address: str | None = None
+    refusal: str | None = None
 
 
-NOBODY: Final = LeaderView(Role.NONE, None, None, None)
+NOBODY: Final = LeaderView(Role.NONE)
+"""Nobody leads, as far as is known."""

@@ -25,11 +25,9 @@ from sharedlogkv_replica.core.election_events import (
     Lead,
     LeaderAnswered,
     LeaderSilent,
-    LeaderView,
     MapLost,
     ResignAcknowledged,
     ResignFailed,
-    Role,
     SendBeat,
     SendResign,
     StandDown,
@@ -39,6 +37,7 @@ from sharedlogkv_replica.core.election_events import (
     Tick,
     WriterLost,
 )
+from sharedlogkv_replica.core.leader_view import LeaderView, Role
 from sharedlogkv_replica.core.leadership import Claim, Resign, Stamp, Term, Writer
 from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.tenure import RENEWAL_SECONDS

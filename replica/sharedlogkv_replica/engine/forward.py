@@ -1,0 +1,368 @@
+"""Forwarding: whatever replica a client asks, its write reaches the leader, and read indexes come back.
+
+A write goes to whoever leads: this replica itself, or a peer over one link. While nobody leads, or the link is full, it
+waits in a bounded queue. What becomes of it:
+
+| what happens | what follows |
+|---|---|
+| the leader answers with a result, or with an error that is final | the client gets it |
+| `NoLeader`: it does not lead (yet, or any more), and nothing was written | it waits, and is sent again |
+| the connection is lost before it was sent | the same |
+| lost after it was sent, or `OutcomeUnknown`; it has a request id | the same: the id has it carried out once |
+| lost after it was sent, or `OutcomeUnknown`; it has none | the client gets `OutcomeUnknown` |
+| the deadline comes | `OutcomeUnknown` if it may have been written, else `NoLeader` |
+
+When another replica takes over, writes with a request id move on to it at once; those without stay with the old
+leader's link, which ends once they are answered. After a `NoLeader` there is a moment's rest before the same leader is
+asked again: it may be waiting out the lease of the one before.
+
+Invariants:
+    1. A write is in `_open` from its arrival until its future is done; deadlines rise along `_open`.
+    2. It is in `_waiting`, or with one carrier, never both: so it is never under way twice from here.
+    3. Once it `may_be_written`, no error but `OutcomeUnknown` is told: an earlier attempt may have succeeded.
+"""
+
+import asyncio
+import functools
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sharedlogkv_replica.core.leader_view import NOBODY, LeaderView, Role
+from sharedlogkv_replica.core.leadership import Term
+from sharedlogkv_replica.core.records import Offset
+from sharedlogkv_replica.core.writes import Write, WriteResult
+from sharedlogkv_replica.engine.leader_questions import ReadIndex, ask_leads
+from sharedlogkv_replica.engine.peer_link import PeerDialer, PeerLink
+from sharedlogkv_replica.engine.peer_session import Asker
+from sharedlogkv_replica.engine.peer_wire import Answer, IndexQuestion, question_of, result_of, write_bound_bytes
+from sharedlogkv_replica.engine.peers import ForwardCounters, ForwardLimits, PeerService
+from sharedlogkv_replica.engine.waiters import fail
+from sharedlogkv_replica.errors import LogUnavailable, NoLeader, OutcomeUnknown, RecordTooLarge, ReplicaError
+
+_LEADER_S_SHARE = 0.95  # of the time that is left; the rest is for its answer's way, so that it comes before we give up
+_LEAST_TIMEOUT_SECONDS = 0.001
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """One write, and the asker of its questions."""
+
+    forwarder: "Forwarder"
+    write: Write
+    future: "asyncio.Future[WriteResult]"
+    deadline: float
+    size_bytes: int
+    attempts: int = 0
+    carrier: "PeerLink | PeerService | None" = None
+    number: int = 0
+    may_be_written: bool = False
+
+    def answered(self, answer: Answer) -> None:
+        """The leader has answered."""
+        self.forwarder.settle(self, result_of(answer))
+
+    def lost(self, *, sent: bool) -> None:
+        """The link's connection is gone."""
+        error = OutcomeUnknown("the connection to the leader was lost while the write was on its way")
+        self.forwarder.settle(self, error if sent else NoLeader("the connection to the leader was lost"))
+
+
+_Target: TypeAlias = PeerService | PeerLink | None
+
+
+class Forwarder:
+    """Takes writes and read index questions, and brings them to whoever leads.
+
+    Attributes:
+        counters: for the metrics.
+        indexes: the read index questions that went to a peer.
+    """
+
+    def __init__(self, local: PeerService, limits: ForwardLimits, *, dialer: PeerDialer | None) -> None:
+        """Nobody leads yet.
+
+        Args:
+            local: this replica, for when it leads.
+            limits: the bounds.
+            dialer: makes the link to a leader that is another replica; None: there are no peers.
+        """
+        self._local = local
+        self._limits = limits
+        self._dialer = dialer
+        self._view = NOBODY
+        self._target: _Target = None
+        self._leaving: set[PeerLink] = set()
+        self._open: dict[_Pending, None] = {}
+        self._waiting: OrderedDict[_Pending, None] = OrderedDict()
+        self._waiting_bytes = 0
+        self._expiry: asyncio.TimerHandle | None = None
+        self._rest: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.counters = ForwardCounters()
+        self.indexes = ReadIndex(self._send_index_question)
+
+    @property
+    def waiting_writes(self) -> int:
+        """Writes that wait for a leader, or for room on the way to it."""
+        return len(self._waiting)
+
+    @property
+    def unanswered_writes(self) -> int:
+        """Writes that are with a leader now."""
+        return len(self._open) - len(self._waiting)
+
+    # --- who leads ---
+
+    def lead_by(self, view: LeaderView) -> None:
+        """Takes over who leads; what waits is sent there."""
+        if view == self._view or self._closed:
+            return
+        self._view = view
+        before, self._target = self._target, self._target_of(view)
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        if isinstance(before, PeerLink) and before is not self._target:
+            self._part_from(before)
+            self.indexes.renew()
+        self._send_waiting()
+
+    def _target_of(self, view: LeaderView) -> _Target:
+        """Where writes go; a link that is there already is kept."""
+        if view.role is Role.LEADER:
+            return self._local
+        if not view.address or self._dialer is None or view.role is Role.CANDIDATE:
+            return None
+        if isinstance(self._target, PeerLink) and self._target.address == view.address:
+            return self._target
+        return self._dialer.dial(view.address, on_room=self._send_waiting)
+
+    def _part_from(self, link: PeerLink) -> None:
+        """Takes back the writes with a request id, and leaves the others to their answers."""
+        for pending in [p for p in self._open if p.carrier is link and p.write.request is not None]:
+            link.forget(pending.number)
+            pending.may_be_written = True
+            self._put_back(pending)
+        link.leave()
+        self._leaving = {leaving for leaving in self._leaving if leaving.unanswered}
+        self._leaving.add(link)
+
+    # --- writes ---
+
+    def write(self, write: Write) -> "asyncio.Future[WriteResult]":
+        """Brings `write` to the leader. Never raises; a caller that gives up may cancel the future.
+
+        The future's errors:
+            NoLeader: nothing was written: nobody led before the deadline, or too many writes wait for a leader already.
+            LogUnavailable: nothing was written: the leader can't at the moment, or too many writes wait for it already.
+            RecordTooLarge: nothing was written: the leader does not take that much.
+            LogRefused: nothing was written.
+            OutcomeUnknown: it may have been written, or may yet be.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[WriteResult] = loop.create_future()
+        deadline = loop.time() + self._limits.timeout_seconds
+        pending = _Pending(self, write, future, deadline, write_bound_bytes(write))
+        self.counters.writes += 1
+        ready = self._ready()
+        if not ready:
+            problem = self._admit(pending)
+            if problem is not None:
+                self.counters.refused += 1
+                fail(future, problem)
+                return future
+        self._open[pending] = None
+        if self._expiry is None:
+            self._expiry = loop.call_at(deadline, self._expire)
+        if ready:
+            self._send(pending)
+        else:
+            self._wait(pending)
+        return future
+
+    def _ready(self) -> bool:
+        """Whether a write that arrives now may be sent at once."""
+        target = self._target
+        if target is None or self._rest is not None or self._waiting:
+            return False
+        return not isinstance(target, PeerLink) or target.ready
+
+    def _admit(self, pending: _Pending) -> ReplicaError | None:
+        """Why `pending` may not even wait."""
+        limits, waiting = self._limits, len(self._waiting)
+        if self._closed:
+            return NoLeader("the replica stops, and takes no write any more")
+        if waiting < limits.waiting_writes and self._waiting_bytes + pending.size_bytes <= limits.waiting_bytes:
+            return None
+        if self._target is None:
+            return NoLeader(f"nobody leads at the moment, and {waiting} writes wait for a leader already; retry later")
+        return LogUnavailable(
+            f"{waiting} writes ({self._waiting_bytes} bytes) wait for the leader already; retry later"
+        )
+
+    def _wait(self, pending: _Pending) -> None:
+        self._waiting[pending] = None
+        self._waiting_bytes += pending.size_bytes
+
+    def _put_back(self, pending: _Pending) -> None:
+        """Lets a write that was with a leader wait again, before those that came later."""
+        pending.carrier = None
+        self._wait(pending)
+        self._waiting.move_to_end(pending, last=False)
+
+    def _send_waiting(self) -> None:
+        """Sends what waits, for as long as there is somebody who takes it."""
+        target = self._target
+        while self._waiting and target is self._target and target is not None and self._rest is None:
+            if isinstance(target, PeerLink) and not target.ready:
+                return
+            pending, _ = self._waiting.popitem(last=False)
+            self._waiting_bytes -= pending.size_bytes
+            if pending.future.done():  # its caller gave up
+                self._open.pop(pending, None)
+            else:
+                self._send(pending)
+
+    def _send(self, pending: _Pending) -> None:
+        target = self._target
+        assert target is not None
+        pending.carrier = target
+        pending.attempts += 1
+        if pending.attempts > 1:
+            self.counters.repeated += 1
+        left = (pending.deadline - asyncio.get_running_loop().time()) * _LEADER_S_SHARE
+        timeout_seconds = max(left, _LEAST_TIMEOUT_SECONDS)
+        if not isinstance(target, PeerLink):
+            answer = target.write(pending.write, timeout_seconds=timeout_seconds)
+            answer.add_done_callback(functools.partial(self._settle_local, pending))
+        elif pending.size_bytes > target.largest_question_bytes:
+            self.counters.refused += 1
+            text = (
+                f"a write of about {pending.size_bytes} bytes exceeds the {target.largest_question_bytes} of the leader"
+            )
+            self._finish(pending, RecordTooLarge(text))
+        else:
+            self.counters.forwarded += 1
+            pending.number = target.ask(question_of(pending.write, timeout_seconds=timeout_seconds), pending)
+
+    def _settle_local(self, pending: _Pending, answer: "asyncio.Future[WriteResult]") -> None:
+        if answer.cancelled():
+            self.settle(pending, OutcomeUnknown("the write was given up while it was on its way"))
+            return
+        error = answer.exception()
+        if error is None:
+            self.settle(pending, answer.result())
+        elif isinstance(error, ReplicaError):
+            self.settle(pending, error)
+        else:
+            self._finish(pending, error)
+
+    def settle(self, pending: _Pending, result: WriteResult | ReplicaError) -> None:
+        """An attempt of `pending` has ended with `result`: the client gets it, or the write goes on (see above)."""
+        carrier, pending.carrier = pending.carrier, None
+        if pending not in self._open:
+            return
+        if isinstance(result, OutcomeUnknown):
+            pending.may_be_written = True
+        again = isinstance(result, NoLeader) or (
+            isinstance(result, OutcomeUnknown) and pending.write.request is not None
+        )
+        if not again or pending.future.done() or self._closed:
+            self._finish(pending, result)
+            return
+        self._put_back(pending)
+        if carrier is self._target:
+            self._take_rest()
+        else:
+            self._send_waiting()
+
+    def _take_rest(self) -> None:
+        if self._rest is None:
+            self._rest = asyncio.get_running_loop().call_later(self._limits.rest_seconds, self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._rest = None
+        self._send_waiting()
+
+    def _finish(self, pending: _Pending, result: WriteResult | BaseException) -> None:
+        """Tells the client."""
+        self._open.pop(pending, None)
+        future = pending.future
+        if future.done():
+            return
+        if not isinstance(result, BaseException):
+            future.set_result(result)
+            return
+        if pending.may_be_written and isinstance(result, ReplicaError) and not isinstance(result, OutcomeUnknown):
+            result = OutcomeUnknown(f"the write may have reached an earlier leader; a later attempt failed: {result}")
+        if isinstance(result, OutcomeUnknown):
+            self.counters.unknown += 1
+        elif isinstance(result, NoLeader):
+            self.counters.no_leader += 1
+        else:
+            self.counters.failed += 1
+        future.set_exception(result)
+        future.exception()  # marks it as seen: its caller may be gone
+
+    def _expire(self) -> None:
+        """Ends the writes whose deadline has come; deadlines rise along `_open`."""
+        loop = asyncio.get_running_loop()
+        now, expired, self._expiry = loop.time(), [], None
+        for pending in self._open:
+            if pending.deadline > now:
+                self._expiry = loop.call_at(pending.deadline, self._expire)
+                break
+            expired.append(pending)
+        for pending in expired:
+            if pending in self._waiting:
+                del self._waiting[pending]
+                self._waiting_bytes -= pending.size_bytes
+            self._finish(pending, self._expired(pending))
+
+    def _expired(self, pending: _Pending) -> ReplicaError:
+        seconds = self._limits.timeout_seconds
+        if pending.carrier is not None or pending.may_be_written:
+            return OutcomeUnknown(f"the leader did not answer within {seconds:g} s; the write may be in the log")
+        return NoLeader(f"no leader took the write within {seconds:g} s; nothing was written")
+
+    # --- questions ---
+
+    async def read_index(self, *, timeout_seconds: float) -> Offset | None:
+        """The offset up to which a read that begins now must have applied the log, to see all that is acknowledged.
+
+        None where nobody leads under a valid lease, or the leader does not answer in time; a barrier tells as well.
+        """
+        if self._target is self._local:
+            return self._local.read_index()
+        if not isinstance(self._target, PeerLink):
+            return None
+        return await self.indexes.ask(timeout_seconds=timeout_seconds)
+
+    def _send_index_question(self, asker: Asker) -> bool:
+        link = self._target
+        if not isinstance(link, PeerLink) or not link.ready:
+            return False
+        link.ask(IndexQuestion(), asker)
+        return True
+
+    async def ask_leads(self, term: Term, *, timeout_seconds: float) -> bool | None:
+        """Whether the leader says that it leads `term` under a valid lease; None when it does not answer in time."""
+        link = self._target
+        return await ask_leads(link, term, timeout_seconds=timeout_seconds) if isinstance(link, PeerLink) else None
+
+    async def close(self) -> None:
+        """Ends what is left, as `OutcomeUnknown` or `NoLeader`, and all links."""
+        self._closed = True
+        for timer in (self._expiry, self._rest):
+            if timer is not None:
+                timer.cancel()
+        for pending in list(self._open):
+            sent = pending.carrier is not None or pending.may_be_written
+            text = "the replica stopped while the write was on its way" if sent else "the replica stops"
+            self._finish(pending, OutcomeUnknown(text) if sent else NoLeader(text))
+        self._waiting.clear()
+        links = {*self._leaving, *([self._target] if isinstance(self._target, PeerLink) else [])}
+        self._target = None
+        for link in links:
+            await link.close()
