@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sharedlogkv_replica.core.election import Election, ElectionConfig
+from sharedlogkv_replica.core.election import Election
+from sharedlogkv_replica.core.election_events import ElectionConfig
 from sharedlogkv_replica.core.leader_view import LeaderView, Role
 from sharedlogkv_replica.core.leadership import Term
 from sharedlogkv_replica.core.request_window import RequestWindow
@@ -29,12 +30,7 @@ class Member:
         self.views: list[LeaderView] = []
         self.log = MemoryLog(electorate.broker)
         self.window = RequestWindow()
-        self.follower = Follower(
-            self.log,
-            on_open=self._on_open,
-            on_applied=lambda batch, reserved: self.leadership.on_applied(batch, reserved),
-            on_lost=lambda: self.leadership.on_lost(),
-        )
+        self.follower = Follower(self.log, on_open=self._on_open)
         self.lead = Lead(
             self.log.fenced_writer(),
             self.follower,

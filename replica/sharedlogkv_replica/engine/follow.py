@@ -116,26 +116,12 @@ class Follower:
         ticked_at: the monotonic clock when the follower last showed that it turns, in seconds; for liveness.
     """
 
-    def __init__(
-        self,
-        log: SharedLog,
-        *,
-        on_open: Callable[[LogDescription], None] = lambda _: None,
-        on_applied: Callable[[Batch, Sequence[LogRecord]], None] = lambda _batch, _reserved: None,
-        on_lost: Callable[[], None] = lambda: None,
-    ) -> None:
-        """A follower of `log`: of the one with the id first seen, and no other that may take its name later.
-
-        Args:
-            log: what to follow.
-            on_open: is told what each opening of the log learned.
-            on_applied: is told of each batch once it is in the map, and which of its records have keys of our own.
-            on_lost: is told that the map was given up.
-        """
+    def __init__(self, log: SharedLog, *, on_open: Callable[[LogDescription], None] = lambda _: None) -> None:
+        """A follower of `log`: of the one with the id first seen, and no other that may take its name later."""
         self._log = log
         self._on_open = on_open
-        self._on_applied = on_applied
-        self._on_lost = on_lost
+        self._on_applied: Callable[[Batch, Sequence[LogRecord]], None] = lambda _batch, _reserved: None
+        self._on_lost: Callable[[], None] = lambda: None
         self._pinned_id: str | None = None
         self.store = Store()
         self.waiters = Waiters()
@@ -148,6 +134,18 @@ class Follower:
         self.ticked_at = time.monotonic()
         self._out_of_reach_since: float | None = None
         self._indexing: asyncio.Task[None] | None = None  # kept: the loop itself keeps no task alive
+
+    def watch_leadership(
+        self, *, on_applied: Callable[[Batch, Sequence[LogRecord]], None], on_lost: Callable[[], None]
+    ) -> None:
+        """Tells somebody more, from now on; before `run`.
+
+        Args:
+            on_applied: is told of each batch once it is in the map, and which of its records have keys of our own.
+            on_lost: is told that the map was given up.
+        """
+        self._on_applied = on_applied
+        self._on_lost = on_lost
 
     @property
     def position(self) -> Position:

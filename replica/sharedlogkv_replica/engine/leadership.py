@@ -4,8 +4,7 @@
     a claim or a batch ended             ├─> Election.step ──────┼─> a claim, a beat, a resignation (engine/lead.py)
     a timer, a person, SIGTERM           ┘                       └─> writes are taken, or no more
 
-Caller's duties: `run()` in one supervised task; `on_applied` for each batch that the map applies, in order, before
-anybody who waits for it is woken; `on_lost` when the map is given up.
+It listens to both the follower and the lead. Caller's duty: `run()` in one supervised task.
 """
 
 import asyncio
@@ -114,7 +113,14 @@ class Leadership:
         self._told_heirs: tuple[str, ...] = ()
         self._told_at = 0.0
         self._log_time_ms = 0
+        self._looked_at = clock()
         lead.bind(self)
+        follower.watch_leadership(on_applied=self.on_applied, on_lost=self.on_lost)
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long `run` has not turned; for liveness."""
+        return self._clock() - self._looked_at
 
     # --- what others ask for ---
 
@@ -163,7 +169,7 @@ class Leadership:
     # --- what the map tells ---
 
     def on_applied(self, batch: Batch, reserved: Sequence[LogRecord]) -> None:
-        """Takes in a batch that the map has applied; `reserved` are its records with keys of our own."""
+        """Takes in a batch that the map has applied, before anybody who waits for it is woken."""
         self._log_time_ms = max(self._log_time_ms, batch.timestamp_ms)
         found = [
             (offset, record)
@@ -222,6 +228,7 @@ class Leadership:
         """Looks, over and over, who is fit to lead; until cancelled."""
         try:
             while True:
+                self._looked_at = self._clock()
                 self._look()
                 await asyncio.sleep(LOOK_SECONDS)
         finally:

@@ -85,7 +85,8 @@ class Bench:
         self.window = RequestWindow()
         self.window.window_ms = 600_000
         self.ledger = Ledger()
-        self.follower = Follower(self.log, on_applied=self._on_applied)
+        self.follower = Follower(self.log)
+        self.follower.watch_leadership(on_applied=self._on_applied, on_lost=lambda: None)
         self.lead = Lead(
             self.log.fenced_writer(),
             self.follower,
