@@ -8,9 +8,11 @@ import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from sharedlogkv_replica.core.modes import WriteMode
+from sharedlogkv_replica.engine.peer_address import parse_address
 from sharedlogkv_replica.errors import ConfigError
 
 PREFIX: Final = "SLKV_REPLICA_"
@@ -28,6 +30,9 @@ class Config:
         host: the address to listen on; None: all, IPv4 and IPv6.
         http_port: the data port; 0 lets the kernel choose.
         admin_port: the port of `/livez /readyz /metrics /status`; 0 lets the kernel choose.
+        peer_port: the port at which other replicas reach this one when it leads; 0 lets the kernel choose.
+        peer_address: `host:port` at which they do; None: the host's own address and the peer port.
+        peer_secret_file: holds the secret that all replicas share; None: there are no others, and no peer port.
         read_timeout_seconds: the longest that a read waits for the map.
         write_timeout_seconds: the longest that a write waits for the log.
         value_limit_bytes: the largest value taken; lower where the log takes less.
@@ -44,6 +49,9 @@ class Config:
     host: str | None
     http_port: int
     admin_port: int
+    peer_port: int
+    peer_address: str | None
+    peer_secret_file: Path | None
     read_timeout_seconds: float
     write_timeout_seconds: float
     value_limit_bytes: int
@@ -93,6 +101,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def _peer_address(text: str) -> str | None:
+    if text:
+        parse_address(text)
+    return text or None
+
+
 def _write_mode(text: str) -> WriteMode:
     return WriteMode(_one_of(*(mode.value for mode in WriteMode))(text))
 
@@ -105,6 +119,9 @@ SETTINGS: Final = (
     Setting("host", "", lambda text: text or None, "the address to listen on (default: all)"),
     Setting("http_port", "8080", _number(int, least=0, most=65535), "the data port"),
     Setting("admin_port", "9090", _number(int, least=0, most=65535), "the port of /livez /readyz /metrics /status"),
+    Setting("peer_port", "8081", _number(int, least=0, most=65535), "the port for other replicas"),
+    Setting("peer_address", "", _peer_address, "host:port at which others reach it (default: the host's own address)"),
+    Setting("peer_secret_file", "", lambda text: Path(text) if text else None, "holds the secret that replicas share"),
     Setting("read_timeout_seconds", "1", _number(float, least=0.001, most=60), "the longest wait of a read"),
     Setting("write_timeout_seconds", "5", _number(float, least=0.1, most=60), "the longest wait of a write"),
     Setting("value_limit_bytes", "1048576", _number(int, least=1, most=64 << 20), "the largest value taken"),

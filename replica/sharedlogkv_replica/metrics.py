@@ -4,7 +4,7 @@ Nothing is counted here and no hot path knows Prometheus: the collector reads th
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -13,7 +13,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from sharedlogkv_replica.core.modes import Reason
+from sharedlogkv_replica.engine.forward import Forwarder
+from sharedlogkv_replica.engine.peers import PeerCounters
 from sharedlogkv_replica.engine.replica import VERSION, Replica
+from sharedlogkv_replica.errors import PeerFault
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.server.counters import Histogram, HttpCounters
 
@@ -177,12 +180,92 @@ class ReplicaCollector(Collector):
         yield _histogram("read_wait_duration_seconds", "From a read that waited to its answer.", http.read_wait_seconds)
 
 
-class Metrics:
-    """The registry of one replica."""
+class PeerCollector(Collector):
+    """The metrics of what goes between replicas.
 
-    def __init__(self, replica: Replica, log: LogCounters, http: HttpCounters) -> None:
+    Args:
+        forwarder: brings writes and questions to the leader.
+        asking: of the links to leaders.
+        answering: of the peer port.
+    """
+
+    def __init__(self, forwarder: Forwarder, *, asking: PeerCounters, answering: PeerCounters) -> None:
+        self._forwarder = forwarder
+        self._asking = asking
+        self._sides = {"asking": asking, "answering": answering}
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, in the order of docs/replica.md."""
+        yield from self._forwarding()
+        yield from self._connections()
+
+    def _forwarding(self) -> Iterator[Metric]:
+        forwarder, counters = self._forwarder, self._forwarder.counters
+        yield _count(
+            "forwarded_writes", "Times that a write was sent to a leader on another replica.", counters.forwarded
+        )
+        yield _count(
+            "forward_repeats", "Times that a write was sent again, to the same leader or the next.", counters.repeated
+        )
+        failures = [
+            (["refused"], counters.refused),
+            (["no_leader"], counters.no_leader),
+            (["unknown"], counters.unknown),
+            (["failed"], counters.failed),
+        ]
+        yield _counter(
+            "forward_failures", "Writes that ended without a result of the leader, by outcome.", failures, ["outcome"]
+        )
+        yield _gauge(
+            "forward_waiting_writes",
+            "Writes that wait for a leader, or for room on the way to it.",
+            forwarder.waiting_writes,
+        )
+        yield _gauge("forward_unanswered_writes", "Writes that are with a leader now.", forwarder.unanswered_writes)
+        indexes = forwarder.indexes
+        yield _count(
+            "read_index_questions", "Questions to the leader for a read index, after sharing.", indexes.questions
+        )
+        yield _count("read_index_failures", "Of these, those that brought none.", indexes.failures)
+
+    def _connections(self) -> Iterator[Metric]:
+        yield _gauge(
+            "peer_link_connected",
+            "1 while this replica is connected to a leader on another one.",
+            self._asking.open_connections > 0,
+        )
+        yield _gauge(
+            "peer_connections", "Replicas that are connected to this one.", self._sides["answering"].open_connections
+        )
+        yield self._by_side(
+            "peer_handshakes", "Connections on which both ends proved the secret, by side.", lambda of: of.connections
+        )
+        failures = [
+            ([side, fault.value], float(counters.failures[fault]))
+            for side, counters in self._sides.items()
+            for fault in PeerFault
+        ]
+        yield _counter(
+            "peer_failures", "Connections that were not made, or cut, by side and fault.", failures, ["side", "fault"]
+        )
+        yield self._by_side("peer_questions", "Questions of peers, by side.", lambda of: of.questions)
+        yield self._by_side("peer_sent_bytes", "Bytes to peers, by side.", lambda of: of.sent_bytes)
+        yield self._by_side("peer_received_bytes", "Bytes from peers, by side.", lambda of: of.received_bytes)
+
+    def _by_side(self, name: str, text: str, read: Callable[[PeerCounters], int]) -> Metric:
+        return _counter(name, text, [([side], read(counters)) for side, counters in self._sides.items()], ["side"])
+
+
+class Metrics:
+    """The registry of one replica; `peers` where there are any."""
+
+    def __init__(
+        self, replica: Replica, log: LogCounters, http: HttpCounters, *, peers: PeerCollector | None = None
+    ) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(ReplicaCollector(replica, log, http))
+        if peers is not None:
+            self._registry.register(peers)
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 

@@ -41,6 +41,23 @@ def test_a_duration_must_be_a_sensible_number(text: str) -> None:
         parse_config(["--log", "memory:", "--read-timeout-seconds", text], {})
 
 
+@pytest.mark.parametrize("address", ["10.0.0.7:8081", "[fd00::7]:8081", "pod.ns.svc:8081"])
+def test_a_peer_address_is_host_and_port(address: str) -> None:
+    assert parse_config(["--log", "memory:", "--peer-address", address], {}).peer_address == address
+
+
+@pytest.mark.parametrize("address", ["10.0.0.7", "fd00::7:8081", ":8081", "host:", "host:0", "host:65536", "host:8o"])
+def test_another_peer_address_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="peer-address"):
+        parse_config(["--log", "memory:", "--peer-address", address], {})
+
+
+def test_without_a_secret_file_there_are_no_peers() -> None:
+    assert parse_config(["--log", "memory:"], {}).peer_secret_file is None
+    environment = {"SLKV_REPLICA_PEER_SECRET_FILE": "/etc/slkv/secret"}
+    assert parse_config(["--log", "memory:"], environment).peer_secret_file == Path("/etc/slkv/secret")
+
+
 def test_every_setting_has_a_field_a_variable_and_help() -> None:
     config = parse_config(["--log", "memory:"], {})
     for setting in SETTINGS:
