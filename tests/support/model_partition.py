@@ -1,7 +1,7 @@
 """A partition's leader as far as the batch writer can tell: sequences, epochs and what may happen to a request.
 
 The rules are those of KIP-98 for a producer without transactions, as the tests on a real broker show them
-(tests/integration/log/test_kafka_writer.py).
+(tests/integration/log/test_kafka_writer.py, test_kafka_fenced.py). It coordinates one transactional id, too.
 """
 
 import asyncio
@@ -47,11 +47,17 @@ class _State:
 class ModelPartition:
     """The partition, and the script of what happens to the requests that come.
 
+    Args:
+        script: what happens.
+
     Attributes:
+        fences: whether batches of an epoch below the highest one are refused, as they must be.
         batches: first offset and bytes of every batch in the partition.
     """
 
     def __init__(self, script: Iterable[Happening]) -> None:
+        self.fences = True
+        self._newest: Producer | None = None  # of the transactional id
         self._script = iter(script)
         self.batches: list[tuple[int, bytes]] = []
         self._end = 0
@@ -74,6 +80,16 @@ class ModelPartition:
         """A new id."""
         self._producer_ids += 1
         return Producer(self._producer_ids, 0)
+
+    def raise_epoch(self) -> Producer:
+        """The next epoch of the transactional id."""
+        newest = self._newest
+        self._newest = Producer(newest.producer_id, newest.epoch + 1) if newest else self.take_producer_id()
+        return self._newest
+
+    def forget_producer(self) -> None:
+        """Has the transactional id get another producer id, as when its epochs are used up."""
+        self._newest = None
 
     def arrive_later(self, batch: bytes) -> None:
         """Keeps a request back until `deliver_late`."""
@@ -98,7 +114,7 @@ class ModelPartition:
             if state is not None and sequence != 0:
                 return 45, -1
             state = self._states[producer_id] = _State(epoch, sequence)
-        elif epoch < state.epoch:
+        elif epoch < state.epoch and self.fences:
             return 47, -1
         for first, records, offset in state.batches:
             if (first, records) == (sequence, count):
@@ -135,8 +151,10 @@ class ModelConnection:
                 return 15, Producer(-1, -1)
             case Happening.DENIED:
                 return 31, Producer(-1, -1)
-            case _:
+            case _ if transactional_id is None:
                 return 0, self._partition.take_producer_id()
+            case _:
+                return 0, self._partition.raise_epoch()
 
     async def produce(self, _topic: str, _partition: int, batch: bytes, *, timeout_ms: int) -> tuple[int, int]:
         assert timeout_ms > 0

@@ -40,7 +40,7 @@ from typing import Final
 
 from sharedlogkv_replica.core.leadership import Writer
 from sharedlogkv_replica.core.records import BARRIER, Entry, Offset
-from sharedlogkv_replica.errors import Fenced, LogRefused, OutcomeUnknown, RecordTooLarge, ReplicaError
+from sharedlogkv_replica.errors import Fenced, LogRefused, RecordTooLarge, ReplicaError
 from sharedlogkv_replica.log.base import Claimed
 from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
@@ -110,7 +110,7 @@ class KafkaFencedWriter:
         writer = Writer(producer.producer_id, producer.epoch)
         code, offset = await self._delivery.settle(build([compose(writer)], producer, 0), fate)
         if code != 0:
-            raise self._failure(code, fate)
+            raise _failure(code)
         fate.open = True  # it is in the log, and it is not known yet whether it may be used
         self._continuity.acknowledge(Offset(offset), records=1)
         await self._test_fence(producer, fate)
@@ -161,26 +161,26 @@ class KafkaFencedWriter:
             raise RecordTooLarge(f"{len(batch)} bytes in one batch are more than the {self._limit_bytes} of the log")
         code, offset = await self._delivery.settle(batch, fate)
         if code != 0:
-            raise self._failure(code, fate)
+            raise _failure(code)
         self._sequence = (self._sequence + len(entries)) % SEQUENCES
         self._continuity.acknowledge(Offset(offset), records=len(entries))
         self._counters.count_appended(records=len(entries), size_bytes=len(batch))
         return Offset(offset)
 
-    def _failure(self, code: int, fate: Fate) -> ReplicaError:
-        if fate.open:
-            return OutcomeUnknown(f"a batch was sent, and then the broker answered {name_of(code)}")
-        if code in SHUT_OUT:
-            return Fenced(f"another replica has claimed the log: {name_of(code)}")
-        match verdict_of(code):
-            case Verdict.TOO_LARGE:
-                return RecordTooLarge("a batch is larger than the broker takes")
-            case Verdict.REFUSED:
-                return LogRefused(f"the broker refuses our batch: {name_of(code)}")
-            case verdict:
-                assert verdict is Verdict.SEQUENCE_LOST, "the others are no final answers"
-                return Fenced(f"the broker has lost our sequence, so our claim is spent: {name_of(code)}")
-
     async def close(self) -> None:
         """See `FencedWriter.close`."""
         await self._delivery.close()
+
+
+def _failure(code: int) -> ReplicaError:
+    """What a final error says of a batch that was surely not written; `Delivery.within` sees to the others."""
+    if code in SHUT_OUT:
+        return Fenced(f"another replica has claimed the log: {name_of(code)}")
+    match verdict_of(code):
+        case Verdict.TOO_LARGE:
+            return RecordTooLarge("a batch is larger than the broker takes")
+        case Verdict.REFUSED:
+            return LogRefused(f"the broker refuses our batch: {name_of(code)}")
+        case verdict:
+            assert verdict is Verdict.SEQUENCE_LOST, "the others are no final answers"
+            return Fenced(f"the broker has lost our sequence, so our claim is spent: {name_of(code)}")
