@@ -1,21 +1,26 @@
 """Reads that wait for the map to reach an offset.
 
-A heap by offset, so that applying a batch touches only the waiters that it releases: a hundred thousand reads waiting
-for a later offset cost the others nothing.
+A waiting read is one future with a deadline, and no task. A heap by offset holds those that know what they wait for, so
+that applying a batch touches only the reads that it releases: a hundred thousand that wait for a later offset cost the
+others nothing. And those that it releases are released a few at a time, so that the others get their turns in between.
 """
 
 import asyncio
+import functools
 import heapq
 import itertools
-from typing import Any
+from typing import Any, Final
 
-from sharedlogkv_replica.core.records import Offset, Position
+from sharedlogkv_replica.core.records import START, Offset, Position
 from sharedlogkv_replica.errors import ReplicaError, WaitTimeout
 
-_REBUILD_FROM = 1024  # below this many waiters the dead ones cost less than a rebuild
+RELEASED_AT_ONCE: Final = 100
+"""Reads released in one turn of the loop: to answer them takes it one or two milliseconds."""
+
+_REBUILD_FROM: Final = 1024  # below this many waiters the dead ones cost less than a rebuild
 
 
-def fail(future: "asyncio.Future[Any]", error: ReplicaError) -> None:
+def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
     """Ends `future` with `error` unless it has ended; without asyncio's complaint if its caller is gone by then."""
     if not future.done():
         future.set_exception(error)
@@ -23,76 +28,94 @@ def fail(future: "asyncio.Future[Any]", error: ReplicaError) -> None:
 
 
 class Waiters:
-    """Futures by the offset that they wait for; for use on one event loop."""
+    """Waiting reads, as futures; for use on one event loop. Whoever gives up cancels the future."""
 
-    __slots__ = ("_dead", "_heap", "_order", "_position")
+    __slots__ = ("_heap", "_order", "_position", "_releasing", "_waiting")
 
     def __init__(self) -> None:
         self._heap: list[tuple[Offset, int, asyncio.Future[None]]] = []
         self._order = itertools.count()  # a tie-breaker: futures don't compare
-        self._dead = 0
-        self._position = Position(0)
+        self._waiting = 0
+        self._position = START
+        self._releasing = False
 
     def __len__(self) -> int:
-        return len(self._heap) - self._dead
+        return self._waiting
 
     @property
     def heap_size(self) -> int:
         """Entries held, those that ended early included; bounded by twice the waiters, or `_REBUILD_FROM`."""
         return len(self._heap)
 
-    async def wait(self, offset: Offset, *, timeout_seconds: float) -> None:
-        """Returns once the record at `offset` is applied.
+    def begin(self, *, timeout_seconds: float) -> "asyncio.Future[None]":
+        """A read that waits, and does not know yet for which offset: `join` tells it.
 
-        Raises:
-            WaitTimeout: it was not, within `timeout_seconds`.
+        The future's errors:
+            WaitTimeout: not within `timeout_seconds`.
             ReplicaError: what `fail_all` was given.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        heapq.heappush(self._heap, (offset, next(self._order), future))
-        timer = loop.call_later(timeout_seconds, self._expire, future, offset, timeout_seconds)
-        try:
-            await future
-        except asyncio.CancelledError:
-            if future.cancelled():  # else it was released in the same turn, and has left the heap
-                self._bury()
-            raise
-        finally:
-            timer.cancel()
+        timer = loop.call_later(timeout_seconds, self._expire, future, timeout_seconds)
+        self._waiting += 1
+        future.add_done_callback(functools.partial(self._end, timer))
+        return future
 
-    def _expire(self, future: asyncio.Future[None], offset: Offset, timeout_seconds: float) -> None:
+    def join(self, future: "asyncio.Future[None]", offset: Offset) -> None:
+        """Has a read that `begin` gave wait for the record at `offset`; ends it if that is applied already."""
         if future.done():
             return
+        if offset < self._position:
+            future.set_result(None)
+        else:
+            heapq.heappush(self._heap, (offset, next(self._order), future))
+
+    def wait(self, offset: Offset, *, timeout_seconds: float) -> "asyncio.Future[None]":
+        """A read that waits for the record at `offset`; its errors are those of `begin`."""
+        future = self.begin(timeout_seconds=timeout_seconds)
+        self.join(future, offset)
+        return future
+
+    def _expire(self, future: "asyncio.Future[None]", timeout_seconds: float) -> None:
         error = WaitTimeout(
-            f"offset {offset} was not applied within {timeout_seconds:g} s (the map is at position "
-            f"{self._position}); retry, or read with consistency=eventual"
+            f"the map, at position {self._position}, did not get as far as this read needs within "
+            f"{timeout_seconds:g} s; retry, or read with consistency=eventual"
         )
         fail(future, error)
-        self._bury()
 
-    def _bury(self) -> None:
-        """Counts a dead entry: a client may hold a token that this log never reaches, and those must not pile up."""
-        self._dead += 1
-        if len(self._heap) > _REBUILD_FROM and self._dead > len(self._heap) // 2:
+    def _end(self, timer: asyncio.TimerHandle, future: "asyncio.Future[None]") -> None:
+        """Forgets a read that has ended, however it has, and the dead entries of the heap when they are the most of it.
+
+        A client may hold a token that this log never reaches, and those must not pile up.
+        """
+        del future
+        timer.cancel()
+        self._waiting -= 1
+        if len(self._heap) > max(_REBUILD_FROM, 2 * self._waiting):
             self._heap = [entry for entry in self._heap if not entry[2].done()]
             heapq.heapify(self._heap)
-            self._dead = 0
 
     def release(self, position: Position) -> None:
-        """Wakes every waiter whose offset is below `position`."""
+        """Ends the wait of every read whose offset is below `position`: some now, the others in the next turns."""
         self._position = position
+        if not self._releasing:
+            self._release_some()
+
+    def _release_some(self) -> None:
         heap = self._heap
-        while heap and heap[0][0] < position:
+        released = 0
+        while heap and heap[0][0] < self._position and released < RELEASED_AT_ONCE:
             future = heapq.heappop(heap)[2]
-            if future.done():
-                self._dead -= 1
-            else:
+            if not future.done():
                 future.set_result(None)
+                released += 1
+        self._releasing = released == RELEASED_AT_ONCE
+        if self._releasing:
+            asyncio.get_running_loop().call_soon(self._release_some)
 
     def fail_all(self, error: ReplicaError) -> None:
-        """Ends every wait with `error`: the map that they waited on is gone."""
+        """Ends the wait of every read that knows its offset with `error`: the map that it waited on is gone."""
+        self._position = START
         for _, _, future in self._heap:
             fail(future, error)
         self._heap.clear()
-        self._dead = 0

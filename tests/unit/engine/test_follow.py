@@ -74,7 +74,7 @@ async def test_new_records_are_applied_and_wake_their_waiters() -> None:
     broker = MemoryBroker()
     async with following(broker) as follower:
         await ready(follower)
-        waiting = asyncio.create_task(follower.waiters.wait(Offset(1), timeout_seconds=5))
+        waiting = follower.waiters.wait(Offset(1), timeout_seconds=5)
         broker.append(numbered(2))
         await waiting
         assert follower.store.get(b"key-000001") == (1, b"value-1")
@@ -105,7 +105,7 @@ async def test_a_log_deleted_and_created_anew_is_never_served_even_when_it_is_lo
     broker.append(numbered(10))
     async with following(broker) as follower:
         await ready(follower)
-        waiting = asyncio.create_task(follower.waiters.wait(Offset(10_000), timeout_seconds=5))
+        waiting = follower.waiters.wait(Offset(10_000), timeout_seconds=5)
         await asyncio.sleep(0)
         broker.recreate()
         broker.append(numbered(200))

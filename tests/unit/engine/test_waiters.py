@@ -5,63 +5,97 @@ import asyncio
 import pytest
 
 from sharedlogkv_replica.core.records import Offset, Position
-from sharedlogkv_replica.engine.waiters import Waiters
+from sharedlogkv_replica.engine.waiters import RELEASED_AT_ONCE, Waiters
 from sharedlogkv_replica.errors import LogReplaced, WaitTimeout
+from tests.support.eventually import eventually
+
+pytestmark = pytest.mark.asyncio
 
 
-@pytest.mark.asyncio
 async def test_a_batch_wakes_the_waiters_below_its_position_and_no_others() -> None:
     waiters = Waiters()
-    early = asyncio.create_task(waiters.wait(Offset(4), timeout_seconds=60))
-    late = asyncio.create_task(waiters.wait(Offset(5), timeout_seconds=60))
-    await asyncio.sleep(0)
+    early = waiters.wait(Offset(4), timeout_seconds=60)
+    late = waiters.wait(Offset(5), timeout_seconds=60)
     waiters.release(Position(5))
     await early
     assert not late.done()
     waiters.release(Position(6))
     await late
-    assert len(waiters) == 0
+    await eventually(lambda: len(waiters) == 0)
 
 
-@pytest.mark.asyncio
+async def test_what_is_applied_already_is_not_waited_for() -> None:
+    waiters = Waiters()
+    waiters.release(Position(5))
+    assert waiters.wait(Offset(4), timeout_seconds=60).done()
+    assert not waiters.wait(Offset(5), timeout_seconds=60).done()
+
+
+async def test_a_read_may_wait_before_it_knows_for_what() -> None:
+    waiters = Waiters()
+    read = waiters.begin(timeout_seconds=60)
+    waiters.release(Position(5))
+    assert len(waiters) == 1
+    waiters.join(read, Offset(5))
+    assert not read.done()
+    waiters.release(Position(6))
+    await read
+
+
+async def test_many_are_released_a_few_at_a_time_and_in_the_order_of_their_offsets() -> None:
+    waiters = Waiters()
+    latest_first = [waiters.wait(Offset(n), timeout_seconds=60) for n in reversed(range(3 * RELEASED_AT_ONCE))]
+    waiters.release(Position(3 * RELEASED_AT_ONCE))
+    for turn in (1, 2, 3):
+        released = turn * RELEASED_AT_ONCE
+        assert [read.done() for read in reversed(latest_first)] == [n < released for n in range(len(latest_first))]
+        await asyncio.sleep(0)
+    await eventually(lambda: len(waiters) == 0)
+
+
+async def test_a_position_that_is_reached_amid_a_release_is_released_as_well() -> None:
+    waiters = Waiters()
+    reads = [waiters.wait(Offset(n), timeout_seconds=60) for n in range(2 * RELEASED_AT_ONCE)]
+    waiters.release(Position(RELEASED_AT_ONCE + 1))
+    waiters.release(Position(2 * RELEASED_AT_ONCE))
+    await asyncio.gather(*reads)
+
+
 async def test_a_wait_ends_at_its_deadline_and_says_where_the_map_is() -> None:
     waiters = Waiters()
     waiters.release(Position(3))
-    with pytest.raises(WaitTimeout, match=r"offset 9 was not applied .*the map is at position 3"):
+    with pytest.raises(WaitTimeout, match=r"the map, at position 3, did not get as far .* within 0\.01 s"):
         await waiters.wait(Offset(9), timeout_seconds=0.01)
     assert len(waiters) == 0
 
 
-@pytest.mark.asyncio
-async def test_a_lost_map_ends_every_wait() -> None:
+async def test_a_lost_map_ends_every_wait_and_has_nothing_applied_any_more() -> None:
     waiters = Waiters()
-    tasks = [asyncio.create_task(waiters.wait(Offset(n), timeout_seconds=60)) for n in range(3)]
-    await asyncio.sleep(0)
+    waiters.release(Position(3))
+    reads = [waiters.wait(Offset(n), timeout_seconds=60) for n in range(3, 6)]
     waiters.fail_all(LogReplaced("gone"))
-    for task in tasks:
+    for read in reads:
         with pytest.raises(LogReplaced, match="gone"):
-            await task
+            await read
+    assert not waiters.wait(Offset(0), timeout_seconds=60).done()
 
 
-@pytest.mark.asyncio
 async def test_waits_for_an_offset_that_never_comes_do_not_pile_up() -> None:
     waiters = Waiters()
     for _ in range(5):
-        waits = [waiters.wait(Offset(10**9), timeout_seconds=0.001) for _ in range(1000)]
-        results = await asyncio.gather(*waits, return_exceptions=True)
+        reads = [waiters.wait(Offset(10**9), timeout_seconds=0.001) for _ in range(1000)]
+        results = await asyncio.gather(*reads, return_exceptions=True)
         assert all(isinstance(result, WaitTimeout) for result in results)
     assert len(waiters) == 0
     assert waiters.heap_size <= 2048
 
 
-@pytest.mark.asyncio
 async def test_a_cancelled_wait_is_forgotten() -> None:
     waiters = Waiters()
-    task = asyncio.create_task(waiters.wait(Offset(1), timeout_seconds=60))
-    await asyncio.sleep(0)
-    task.cancel()
+    read = waiters.wait(Offset(1), timeout_seconds=60)
+    read.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
-    assert len(waiters) == 0
+        await read
+    await eventually(lambda: len(waiters) == 0)
     waiters.release(Position(2))
     assert len(waiters) == 0
