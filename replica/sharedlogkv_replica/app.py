@@ -22,6 +22,7 @@ from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_server import HttpServer
 from sharedlogkv_replica.server.limits import Limits
+from sharedlogkv_replica.server.reads import ReadPolicy
 from sharedlogkv_replica.server.routes import DataHandler
 
 logger = logging.getLogger(__name__)
@@ -57,14 +58,15 @@ class App:
         counters = HttpCounters()
         metrics = Metrics(self.replica, self._log.counters, counters)
         clock = CoarseClock()
+        policy = ReadPolicy(config.read_timeout_seconds, config.default_consistency, config.default_max_lag_ms)
         self.data = HttpServer(
-            DataHandler(self.replica, counters=counters, clock=clock, read_timeout_seconds=config.read_timeout_seconds),
+            DataHandler(self.replica, counters=counters, clock=clock, policy=policy),
             limits=Limits(connections=config.max_connections),
             clock=clock,
             counters=counters,
         )
         self.admin = HttpServer(
-            AdminHandler(self.replica, metrics=metrics.exposition),
+            AdminHandler(self.replica, metrics=metrics.exposition, secret=lambda: None),
             limits=ADMIN_LIMITS,
             clock=CoarseClock(),
             counters=HttpCounters(),

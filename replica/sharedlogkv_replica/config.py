@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.engine.peer_address import parse_address
 from sharedlogkv_replica.errors import ConfigError
@@ -33,6 +34,8 @@ class Config:
         peer_port: the port at which other replicas reach this one when it leads; 0 lets the kernel choose.
         peer_address: `host:port` at which they do; None: the host's own address and the peer port.
         peer_secret_file: holds the secret that all replicas share; None: there are no others, and no peer port.
+        default_consistency: the level of a read that names none.
+        default_max_lag_ms: the bound of a bounded read that names none.
         read_timeout_seconds: the longest that a read waits for the map.
         write_timeout_seconds: the longest that a write waits for the log.
         value_limit_bytes: the largest value taken; lower where the log takes less.
@@ -52,6 +55,8 @@ class Config:
     peer_port: int
     peer_address: str | None
     peer_secret_file: Path | None
+    default_consistency: Level
+    default_max_lag_ms: int
     read_timeout_seconds: float
     write_timeout_seconds: float
     value_limit_bytes: int
@@ -111,6 +116,10 @@ def _write_mode(text: str) -> WriteMode:
     return WriteMode(_one_of(*(mode.value for mode in WriteMode))(text))
 
 
+def _level(text: str) -> Level:
+    return Level(_one_of(*(level.value for level in Level))(text))
+
+
 SETTINGS: Final = (
     Setting("log", None, str, "the log: memory: or kafka://host:port[,host:port...]/topic"),
     Setting("topic_id", "", lambda text: text or None, "the only topic id to follow (default: the one found at start)"),
@@ -122,6 +131,8 @@ SETTINGS: Final = (
     Setting("peer_port", "8081", _number(int, least=0, most=65535), "the port for other replicas"),
     Setting("peer_address", "", _peer_address, "host:port at which others reach it (default: the host's own address)"),
     Setting("peer_secret_file", "", lambda text: Path(text) if text else None, "holds the secret that replicas share"),
+    Setting("default_consistency", "eventual", _level, "the level of a read that names none"),
+    Setting("default_max_lag_ms", "1000", _number(int, least=0, most=3_600_000), "of a bounded read that names none"),
     Setting("read_timeout_seconds", "1", _number(float, least=0.001, most=60), "the longest wait of a read"),
     Setting("write_timeout_seconds", "5", _number(float, least=0.1, most=60), "the longest wait of a write"),
     Setting("value_limit_bytes", "1048576", _number(int, least=1, most=64 << 20), "the largest value taken"),
@@ -162,6 +173,8 @@ def parse_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Co
             values[setting.field] = setting.parse(text)
         except ValueError as error:
             problems.append(f"{setting.flag} (or {setting.variable}) is {text!r}: {error}")
+    if (values.get("write_mode"), values.get("default_consistency")) == (WriteMode.READ_ONLY, Level.LINEARIZABLE):
+        problems.append("--default-consistency can't be linearizable with --write-mode ReadOnly: it may have to append")
     if problems:
         raise ConfigError("\n".join(problems))
     return Config(**values)

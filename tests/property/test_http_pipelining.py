@@ -16,6 +16,7 @@ from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_connection import HttpConnection
 from sharedlogkv_replica.server.http_server import HttpServer
 from sharedlogkv_replica.server.limits import Limits
+from sharedlogkv_replica.server.reads import ReadPolicy
 from sharedlogkv_replica.server.routes import DataHandler
 from tests.support.eventually import eventually
 from tests.support.http import request
@@ -70,7 +71,7 @@ async def answers(pieces: list[bytes], *, expected: int, settle: bool) -> tuple[
     try:
         await eventually(lambda: replica.standing.ready)
         clock, counters = CoarseClock(), HttpCounters()
-        handler = DataHandler(replica, counters=counters, clock=clock, read_timeout_seconds=5)
+        handler = DataHandler(replica, counters=counters, clock=clock, policy=ReadPolicy(timeout_seconds=5))
         server = HttpServer(handler, limits=Limits(pipelined_requests=3), clock=clock, counters=counters)
         connection = HttpConnection(server)
         transport = RecordingTransport(connection)

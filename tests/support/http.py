@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import orjson
 import uvloop
 
+from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.core.records import Entry
 from sharedlogkv_replica.engine.replica import Replica
@@ -24,8 +25,10 @@ from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_messages import Handler
 from sharedlogkv_replica.server.http_server import HttpServer
 from sharedlogkv_replica.server.limits import Limits
+from sharedlogkv_replica.server.reads import ReadPolicy
 from sharedlogkv_replica.server.routes import DataHandler
 from tests.support.eventually import eventually
+from tests.support.sole_leader import SoleLeader
 
 LOOPBACK = "127.0.0.1"
 
@@ -197,10 +200,13 @@ async def serving(
     *,
     limits: Limits | None = None,
     write_mode: WriteMode = WriteMode.LEADERLESS,
+    default_level: Level = Level.EVENTUAL,
+    default_max_lag_ms: int = 1000,
     read_timeout_seconds: float = 5.0,
     write_timeout_seconds: float = 5.0,
     value_limit_bytes: int = 1 << 20,
     handler: Handler | None = None,
+    secret: bytes | None = None,
     ready: bool = True,
 ) -> AsyncIterator[Service]:
     """A service on free ports of loopback.
@@ -208,29 +214,37 @@ async def serving(
     Args:
         limits: of the data port.
         write_mode: of the replica.
+        default_level: of a read that names none.
+        default_max_lag_ms: of a bounded read that names none.
         read_timeout_seconds: the longest wait of a read.
         write_timeout_seconds: the longest wait of a write.
         value_limit_bytes: the largest value.
         handler: serve this on the data port instead of the replica.
+        secret: the one that the replicas share.
         ready: the log can be reached, and the replica is ready; False: neither.
     """
     broker = MemoryBroker(batch_limit_bytes=2 << 20)
     if not ready:
         broker.fault = Fault.UNREACHABLE
-    replica = Replica(
-        MemoryLog(broker),
-        name="test-0",
-        write_mode=write_mode,
-        write_timeout_seconds=write_timeout_seconds,
-        value_limit_bytes=value_limit_bytes,
-    )
+    log = MemoryLog(broker)
+    replica: Replica
+    if write_mode is WriteMode.LEADER:
+        replica = SoleLeader(log, write_timeout_seconds=write_timeout_seconds, value_limit_bytes=value_limit_bytes)
+    else:
+        replica = Replica(
+            log,
+            name="test-0",
+            write_mode=write_mode,
+            write_timeout_seconds=write_timeout_seconds,
+            value_limit_bytes=value_limit_bytes,
+        )
     clock, counters = CoarseClock(), HttpCounters()
-    data = DataHandler(replica, counters=counters, clock=clock, read_timeout_seconds=read_timeout_seconds)
+    policy = ReadPolicy(read_timeout_seconds, default_level, default_max_lag_ms)
+    data = DataHandler(replica, counters=counters, clock=clock, policy=policy)
     server = HttpServer(handler or data, limits=limits or Limits(), clock=clock, counters=counters)
     metrics = b"# TYPE slkv_replica_up gauge\nslkv_replica_up 1.0\n"
-    admin = HttpServer(
-        AdminHandler(replica, metrics=lambda: metrics), limits=Limits(), clock=CoarseClock(), counters=HttpCounters()
-    )
+    admin_handler = AdminHandler(replica, metrics=lambda: metrics, secret=lambda: secret)
+    admin = HttpServer(admin_handler, limits=Limits(), clock=CoarseClock(), counters=HttpCounters())
     await server.listen(LOOPBACK, 0)
     await admin.listen(LOOPBACK, 0)
     service = Service(broker, replica, server, admin, asyncio.create_task(replica.run()))
@@ -248,7 +262,9 @@ async def serving(
 
 
 @contextlib.contextmanager
-def serving_in_a_thread() -> Iterator[Service]:
+def serving_in_a_thread(
+    *, write_mode: WriteMode = WriteMode.LEADERLESS, read_timeout_seconds: float = 5.0
+) -> Iterator[Service]:
     """A service for clients that block: it runs on a loop of its own in another thread."""
     up = threading.Event()
     services: list[Service] = []
@@ -256,7 +272,7 @@ def serving_in_a_thread() -> Iterator[Service]:
 
     async def run() -> None:
         end = asyncio.Event()
-        async with serving() as service:
+        async with serving(write_mode=write_mode, read_timeout_seconds=read_timeout_seconds) as service:
             services.append(service)
             ends.append((asyncio.get_running_loop(), end))
             up.set()

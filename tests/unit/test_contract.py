@@ -19,7 +19,7 @@ from sharedlogkv_replica.core.modes import Reason, WriteMode
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
 from sharedlogkv_replica.server.admin import AdminHandler
-from sharedlogkv_replica.server.http_messages import Request
+from sharedlogkv_replica.server.http_messages import Request, Response
 
 ROOT = Path(__file__).parents[2]
 TOPIC_ID = "31p46z8rQ1CUmOLGhmY2OQ"
@@ -94,7 +94,8 @@ def test_the_operator_understands_the_status_that_the_replica_gives() -> None:
 def test_the_paths_that_are_probed_exist(path: str) -> None:
     log = MemoryLog(MemoryBroker())
     replica = Replica(log, name="r", write_mode=WriteMode.LEADERLESS, write_timeout_seconds=5, value_limit_bytes=1024)
-    answer = AdminHandler(replica, metrics=lambda: b"").handle(Request(b"GET", path.encode()))
+    answer = AdminHandler(replica, metrics=lambda: b"", secret=lambda: None).handle(Request(b"GET", path.encode()))
+    assert isinstance(answer, Response)
     assert answer.status in (200, 503)
 
 

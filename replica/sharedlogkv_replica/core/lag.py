@@ -5,6 +5,7 @@ fetched it, so this is the least upper bound of what it does know: the oldest un
 one applied, and younger than the last moment at which nothing was unapplied.
 """
 
+import math
 from dataclasses import dataclass
 
 from sharedlogkv_replica.core.records import START, Position
@@ -62,3 +63,39 @@ class LagMeter:
     def silence_seconds(self, now_ms: int) -> float:
         """The time since nothing was unapplied, as far as known: bounds the lag whatever happened since."""
         return max(0, now_ms - self.caught_up_ms) / 1000
+
+
+@dataclass(slots=True)
+class Freshness:
+    """As of when the map was complete, by the replica's own monotonic clock: what a bounded read relies on.
+
+    An end of the log that is asked for is above every record acknowledged before the question. So once the map has
+    reached that end, it has everything acknowledged before the question was asked, whatever the clocks of others say.
+
+    Attributes:
+        complete_as_of: when the latest question was asked whose answer the map has reached, in seconds; None: none yet.
+        awaited: the oldest answer that the map has not reached, and when it was asked for.
+    """
+
+    complete_as_of: float | None = None
+    awaited: tuple[Position, float] | None = None
+
+    def observe_end(self, end: Position, *, position: Position, asked_at: float) -> None:
+        """Notes that the log ended at `end`, as asked for at `asked_at`, while the map is at `position`."""
+        if position >= end:
+            self._complete(asked_at)
+        elif self.awaited is None:
+            self.awaited = (end, asked_at)
+
+    def observe_applied(self, position: Position) -> None:
+        """Notes that the map has reached `position`."""
+        if self.awaited is not None and position >= self.awaited[0]:
+            self._complete(self.awaited[1])
+            self.awaited = None
+
+    def _complete(self, asked_at: float) -> None:
+        self.complete_as_of = asked_at if self.complete_as_of is None else max(self.complete_as_of, asked_at)
+
+    def staleness_ms(self, now: float) -> int | None:
+        """For how long, at `now`, something may have been missing; rounded up. None: no bound is known."""
+        return None if self.complete_as_of is None else math.ceil((now - self.complete_as_of) * 1000)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
-from sharedlogkv_replica.core.lag import LagMeter
+from sharedlogkv_replica.core.lag import Freshness, LagMeter
 from sharedlogkv_replica.core.modes import Reason, Standing
 from sharedlogkv_replica.core.records import START, Batch, Entry, LogRecord, Offset, Position
 from sharedlogkv_replica.core.store import Store
@@ -107,6 +107,7 @@ class Follower:
     Attributes:
         store: the map.
         lag: how far it is behind.
+        freshness: as of when it was complete.
         replay: the progress of the last replay; None before the first.
         identity: the log followed; None before it is known.
         standing: whether the map may be read.
@@ -126,6 +127,7 @@ class Follower:
         self.store = Store()
         self.waiters = Waiters()
         self.lag = LagMeter()
+        self.freshness = Freshness()
         self.replay: Replay | None = None
         self.identity: LogIdentity | None = None
         self.standing = Standing(False, Reason.STARTING, "the log is not open yet")
@@ -208,6 +210,7 @@ class Follower:
         self.standing = Standing(False, reason, str(error))
         self.store.clear()
         self.lag = LagMeter()
+        self.freshness = Freshness()
         self._on_lost()
         self.waiters.fail_all(type(error)(*error.args))
 
@@ -322,8 +325,18 @@ class Follower:
         reserved = self.store.apply(batch.records)
         self.records += len(batch.records)
         self.lag.observe_applied(batch.position, batch.timestamp_ms)
+        self.freshness.observe_applied(batch.position)
         self._on_applied(batch, reserved)
         self.waiters.release(batch.position)
+
+    async def ask_end(self) -> Position:
+        """Where the log ends, as `SharedLog.end` tells it and with its errors; lag and freshness take note of it."""
+        lag, freshness = self.lag, self.freshness  # of this life: a later one must not wait for an end that may be lost
+        asked_at, asked_at_ms = time.monotonic(), time.time_ns() // 1_000_000
+        end = await self._log.end()
+        lag.observe_end(end, asked_at_ms=asked_at_ms)
+        freshness.observe_end(end, position=lag.position, asked_at=asked_at)
+        return end
 
     async def _watch(self, description: LogDescription) -> None:
         """Asks for the log's end and id, over and over.
@@ -343,14 +356,12 @@ class Follower:
                     "s), so a deleted key could stay for ever; the log is replayed"
                 )
             try:
-                asked_at_ms = time.time_ns() // 1_000_000
                 self._check_id(await self._log.identify())
-                end = await self._log.end()
+                end = await self.ask_end()
             except (LogRefused, LogUnavailable) as error:
                 self._note_out_of_reach(error)
             else:
                 self._note_within_reach()
-                self.lag.observe_end(end, asked_at_ms=asked_at_ms)
                 awaited = awaited or (end, asked_at)
             if awaited is not None and self.position >= awaited[0]:
                 caught_up, awaited = awaited[1], None

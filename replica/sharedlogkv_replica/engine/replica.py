@@ -3,16 +3,18 @@
 import asyncio
 import time
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
+from sharedlogkv_replica.core.leader_view import NOBODY, LeaderView
 from sharedlogkv_replica.core.modes import Reason, Standing, WriteMode
 from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, Entry, Offset, Position
 from sharedlogkv_replica.core.store import Store
 from sharedlogkv_replica.core.token import LogIdentity
+from sharedlogkv_replica.core.writes import Write, WriteResult, Written
 from sharedlogkv_replica.engine.commit import CommitLimits, GroupCommit
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.engine.waiters import fail
-from sharedlogkv_replica.errors import LogRefused, WaitTimeout
+from sharedlogkv_replica.errors import LogRefused, NoLeader, ReplicaError, WaitTimeout
 from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, LogDescription, SharedLog
 
 VERSION: Final = version("sharedlogkv")
@@ -108,28 +110,53 @@ class Replica:
             return f"the follower has not turned for {silent:.0f} s"
         return None
 
-    def write(self, entry: Entry) -> "asyncio.Future[Offset]":
-        """Joins the next group commit; ends with the record's offset, or with an error of `GroupCommit.submit`."""
-        if self.commit is None:
-            future: asyncio.Future[Offset] = asyncio.get_running_loop().create_future()
-            fail(future, LogRefused("this replica is read-only"))
-            return future
-        return self.commit.submit(entry)
+    @property
+    def leader(self) -> LeaderView:
+        """Who leads, as far as this replica knows."""
+        return NOBODY
 
-    async def wait_applied(self, offset: Offset, *, timeout_seconds: float) -> None:
-        """Returns once the map has applied everything up to `offset`.
+    def transfer(self, successor: str) -> "asyncio.Future[None]":
+        """Hands the lead over to `successor` (empty: to the best placed replica); ends once this one has resigned.
 
-        Raises:
-            WaitTimeout: not within `timeout_seconds`.
+        The future's errors:
+            NoLeader: this replica does not lead.
         """
-        if self.position <= offset:
-            await self.follower.waiters.wait(offset, timeout_seconds=timeout_seconds)
+        del successor
+        return _failed(NoLeader("this replica does not lead"))
 
-    async def barrier(self, *, timeout_seconds: float) -> Offset:
-        """Appends a barrier, shared with other readers, and returns its offset; what it proves holds once applied.
+    def write(self, write: Write) -> "asyncio.Future[WriteResult]":
+        """Carries out one write; ends with what became of it. Only `Leader` mode knows conditions and request ids.
+
+        The future's errors:
+            RecordTooLarge: the log does not take so much; nothing was written.
+            NoLeader: nobody leads; nothing was written.
+            LogUnavailable: nothing was written, as the log is out of reach or too much waits for it.
+            OutcomeUnknown: sent, and no answer in time.
+            LogRefused: the log does not let us write.
+        """
+        if self.commit is None:
+            if self.write_mode is WriteMode.LEADER:
+                return _failed(NoLeader("nobody leads"))
+            return _failed(LogRefused("this replica is read-only"))
+        written: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        self.commit.submit(Entry(write.key, write.value)).add_done_callback(
+            lambda appended: _pass_on(appended, written)
+        )
+        return written
+
+    def wait_applied(self, offset: Offset, *, timeout_seconds: float) -> "asyncio.Future[None]":
+        """Ends once the map has applied everything up to `offset`; its errors are those of `Waiters.begin`."""
+        return self.follower.waiters.wait(offset, timeout_seconds=timeout_seconds)
+
+    def lease_index(self) -> Offset | None:
+        """The highest offset acknowledged to anyone, where this replica leads under a valid lease; None elsewhere."""
+        return None
+
+    async def read_index(self, *, timeout_seconds: float) -> Offset:
+        """An offset at or above that of every record acknowledged, to anyone, before the call.
 
         Raises:
-            WaitTimeout: the log did not acknowledge it within `timeout_seconds`.
+            WaitTimeout: the log did not acknowledge a barrier within `timeout_seconds`.
             LogUnavailable: it could not be appended.
             OutcomeUnknown: it may have been appended; ask again.
             LogRefused: this replica may not append.
@@ -141,6 +168,31 @@ class Replica:
                 return await asyncio.shield(self.commit.barrier())
         except TimeoutError:
             raise WaitTimeout(f"the log did not acknowledge a barrier within {timeout_seconds:g} s; retry") from None
+
+    async def end_index(self, *, timeout_seconds: float) -> Offset:
+        """As `read_index`, without an append, and only as good as what the log tells of its end.
+
+        A broker that was deposed and does not know it yet tells an end that has been passed.
+
+        Raises:
+            WaitTimeout: the log did not answer within `timeout_seconds`.
+            LogUnavailable: it is out of reach.
+            LogRefused: the topic is gone, or we lack the rights.
+            LogTruncated: acknowledged records are known to be gone.
+        """
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return Offset(await self.follower.ask_end() - 1)
+        except TimeoutError:
+            raise WaitTimeout(f"the log did not tell where it ends within {timeout_seconds:g} s; retry") from None
+
+    def staleness_ms(self) -> int | None:
+        """Every write acknowledged longer ago is in the map; None: no such bound is known."""
+        return self.follower.freshness.staleness_ms(time.monotonic())
+
+    def lag_ms(self) -> int:
+        """The upper bound of the age of the oldest record not yet applied; 0 where none is known."""
+        return round(self.follower.lag_seconds(time.time_ns() // 1_000_000) * 1000)
 
     def status(self) -> dict[str, object]:
         """The `/status` document; its fields are a contract with the operator."""
@@ -173,3 +225,19 @@ class Replica:
             },
             "store": {"keys": len(self.store), "dataBytes": self.store.data_bytes},
         }
+
+
+def _failed(error: ReplicaError) -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    fail(future, error)
+    return future
+
+
+def _pass_on(appended: "asyncio.Future[Offset]", written: "asyncio.Future[WriteResult]") -> None:
+    """Ends `written` as `appended` has ended."""
+    error = appended.exception()
+    if error is None:
+        if not written.done():
+            written.set_result(Written(appended.result()))
+    else:
+        fail(written, error)

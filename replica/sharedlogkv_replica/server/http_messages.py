@@ -36,7 +36,7 @@ class Request:
     Attributes:
         method: in capitals, as sent.
         target: the request target, as sent (percent-encoded).
-        headers: the values of the fields in `NOTED_FIELDS` by lower-case name; repeated ones joined by a comma.
+        headers: the values of `SERVER_FIELDS` and of the handler's, by lower-case name; repeated ones joined by commas.
         body: the content; empty when there was none.
         keep_alive: whether the connection may go on after the answer.
         http_1_0: the client speaks HTTP/1.0, and must be told when the connection stays.
@@ -75,6 +75,14 @@ class Handler(Protocol):
     """What a server serves. All methods run on the event loop and must not block."""
 
     @property
+    def fields(self) -> frozenset[bytes]:
+        """The header fields, in lower case, that it looks at beside `SERVER_FIELDS`.
+
+        One of them takes a GET off the short way, on which most requests go.
+        """
+        ...
+
+    @property
     def body_limit_bytes(self) -> int:
         """The largest request body, at the moment."""
         ...
@@ -82,7 +90,7 @@ class Handler(Protocol):
     def plain_get(self, target: bytes, token: bytes | None) -> bytes | None:
         """The whole answer, head and body, to `GET target` on a connection that stays, if it is 200 at once.
 
-        Only asked when the request bears no field of `NOTED_FIELDS` but `Host` and perhaps `SLKV-Token`, whose value
+        Only asked when the request bears none of the noted fields but `Host` and perhaps `SLKV-Token`, whose value
         `token` is. None means: ask `handle`, and is the only answer to a target with any byte that is not in
         `PLAIN_TARGET`: it may not have been parsed.
         """
@@ -100,13 +108,11 @@ class Handler(Protocol):
 PLAIN_TARGET: Final = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%?#")
 """The bytes that stand for themselves in a path: visible ASCII, without escapes, query and fragment."""
 
-NOTED_FIELDS: Final = frozenset(
-    {
-        b"connection", b"content-length", b"content-range", b"expect", b"host", b"if-match", b"if-none-match",
-        b"if-unmodified-since", b"slkv-token", b"transfer-encoding", b"upgrade",
-    }
-)  # fmt: skip
-"""The header fields that the server or a handler looks at; all others are counted against the limit and dropped."""
+SERVER_FIELDS: Final = frozenset(
+    {b"connection", b"content-length", b"expect", b"host", b"slkv-token", b"transfer-encoding", b"upgrade"}
+)
+"""The header fields that the server itself looks at. A handler names its own (`Handler.fields`); all others are counted
+against the limit and dropped."""
 
 
 def render_head(response: Response, request: Request, *, date_line: bytes, keep_alive: bool) -> bytes:

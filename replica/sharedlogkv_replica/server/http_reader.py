@@ -18,7 +18,7 @@ import httptools
 
 from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
-from sharedlogkv_replica.server.http_messages import NOTED_FIELDS, Handler, Request, Response
+from sharedlogkv_replica.server.http_messages import SERVER_FIELDS, Handler, Request, Response
 from sharedlogkv_replica.server.limits import Limits
 from sharedlogkv_replica.server.problems import problem, report_bug
 
@@ -57,7 +57,8 @@ class RequestReader:
 
     __slots__ = (
         "_body", "_body_bytes", "_clock", "_counters", "_handler", "_head_bytes", "_headers", "_hosts", "_limits",
-        "_parser", "_sink", "_target", "_token", "_unseen_bytes", "_upgrade_with_body", "deaf", "phase", "since",
+        "_noted", "_parser", "_sink", "_target", "_token", "_unseen_bytes", "_upgrade_with_body", "deaf", "phase",
+        "since",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +66,7 @@ class RequestReader:
     ) -> None:
         self._sink = sink
         self._handler = handler
+        self._noted = SERVER_FIELDS | handler.fields
         self._limits = limits
         self._clock = clock
         self._counters = counters
@@ -136,7 +138,7 @@ class RequestReader:
         """One header field; or a trailer field, which nobody may use to alter a request that was checked already."""
         self._head_bytes += len(name) + len(value)
         field = name.lower()
-        if field not in NOTED_FIELDS or self.phase == BODY:
+        if field not in self._noted or self.phase == BODY:
             return
         if field == b"host":
             self._hosts += 1

@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from sharedlogkv_replica.errors import ReplicaError
-from sharedlogkv_replica.server.http_messages import Response
+from sharedlogkv_replica.server.http_messages import Request, Response
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +36,24 @@ class ProblemKind:
 
 PROBLEMS: Final = {
     "bad-request": ProblemKind(400, "The request is malformed"),
-    "conditions-unsupported": ProblemKind(501, "Conditional requests are not supported here"),
+    "conditions-unsupported": ProblemKind(501, "This request can't be made conditional here"),
     "consistency-unavailable": ProblemKind(400, "This consistency level is not available here"),
+    "forbidden": ProblemKind(403, "The shared secret is missing or wrong"),
     "headers-too-large": ProblemKind(431, "The header fields are too large"),
+    "idempotency-key-reused": ProblemKind(422, "The Idempotency-Key belongs to another write"),
     "internal-error": ProblemKind(500, "The replica failed on this request"),
     "key-invalid": ProblemKind(400, "The key is not valid"),
     "key-not-found": ProblemKind(404, "The key does not exist"),
     "key-reserved": ProblemKind(400, "The key is reserved"),
-    "log-unavailable": ProblemKind(503, "The log can't be written at the moment", retry=True),
+    "log-unavailable": ProblemKind(503, "The log is not available at the moment", retry=True),
     "method-not-allowed": ProblemKind(405, "The method is not allowed here"),
+    "no-leader": ProblemKind(503, "No replica leads at the moment", retry=True),
     "no-such-path": ProblemKind(404, "There is nothing at this path"),
+    "not-leading": ProblemKind(409, "This replica does not lead"),
     "not-ready": ProblemKind(503, "The replica is not ready", retry=True),
     "outcome-unknown": ProblemKind(504, "It is unknown whether the write happened"),
     "overloaded": ProblemKind(503, "The replica has too much to do", retry=True),
+    "precondition-failed": ProblemKind(412, "The condition does not hold"),
     "read-only": ProblemKind(403, "This replica does not write"),
     "read-timeout": ProblemKind(504, "The read's deadline came first", retry=True),
     "request-timeout": ProblemKind(408, "The request did not arrive in time"),
@@ -80,6 +85,17 @@ def problem(slug: str, detail: str, *, headers: bytes = b"", close: bool = False
     document = {"type": TYPE_PREFIX + slug, "title": kind.title, "status": kind.status, "detail": detail}
     retry_after = RETRY_AFTER if kind.retry else b""
     return Response(kind.status, CONTENT_TYPE + retry_after + headers, orjson.dumps(document), close)
+
+
+def refuse_fields(request: Request, fields: tuple[bytes, ...], reason: str) -> None:
+    """Nothing, as long as `request` has none of the header `fields`, which must not be passed over.
+
+    Raises:
+        Refused: it has one; `reason` says why that can't be honoured.
+    """
+    for field in fields:
+        if field in request.headers:
+            raise Refused("conditions-unsupported", f"{field.decode().title()} can't be honoured: {reason}")
 
 
 def report_bug(error: Exception) -> Response:

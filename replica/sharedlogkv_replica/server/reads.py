@@ -1,27 +1,36 @@
-"""Carries out what `core.consistency` decides on a read: answer now, wait, append a barrier first, or refuse."""
+"""Carries out what `core.consistency` decides on a read: answer now, wait, ask how far to wait first, or refuse.
+
+A read that waits is one future, without a task of its own (engine/waiters.py), and those that must ask first ask
+together (engine/rounds.py).
+"""
 
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 from sharedlogkv_replica.core.consistency import (
     Answer,
-    Barrier,
+    AskEnd,
+    AskIndex,
     ForeignToken,
     Level,
-    NoBarrier,
+    NoIndex,
+    Vantage,
     WaitFor,
     decide,
 )
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.core.token import Token, parse_token
 from sharedlogkv_replica.engine.replica import Replica
+from sharedlogkv_replica.engine.rounds import Rounds
 from sharedlogkv_replica.errors import (
     InvalidToken,
     LogRefused,
     LogUnavailable,
+    NoLeader,
     OutcomeUnknown,
     ReplicaError,
     WaitTimeout,
@@ -31,10 +40,31 @@ from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request,
 from sharedlogkv_replica.server.problems import Refused, problem
 from sharedlogkv_replica.server.targets import parse_number, printable
 
-PARAMETERS: Final = frozenset({"consistency", "timeout_ms"})
+PARAMETERS: Final = frozenset({"consistency", "max_lag_ms", "timeout_ms"})
+LAG_MOST_MS: Final = 3_600_000
 _TIMEOUT_MOST_MS: Final = 3_600_000
 
 Render = Callable[[], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPolicy:
+    """What a read gets that does not ask for anything else.
+
+    Attributes:
+        timeout_seconds: the longest wait of a read; the client may ask for a shorter one.
+        level: the consistency.
+        max_lag_ms: the bound of a bounded read.
+    """
+
+    timeout_seconds: float
+    level: Level = Level.EVENTUAL
+    max_lag_ms: int = 1000
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a read that asks for nothing is answered from the map as it is, or as its token demands."""
+        return self.level in (Level.EVENTUAL, Level.SESSION)
 
 
 class Reads:
@@ -43,68 +73,85 @@ class Reads:
     Args:
         replica: whose map is read.
         counters: counts and times the reads that wait.
-        timeout_seconds: the longest wait of a read; the client may ask for a shorter one.
+        policy: for what a request does not say.
     """
 
-    def __init__(self, replica: Replica, *, counters: HttpCounters, timeout_seconds: float) -> None:
+    def __init__(self, replica: Replica, *, counters: HttpCounters, policy: ReadPolicy) -> None:
         self._replica = replica
         self._counters = counters
-        self._timeout_seconds = timeout_seconds
+        self._policy = policy
+        timeout_seconds, waiters = policy.timeout_seconds, replica.follower.waiters
+        self._index_rounds = Rounds(lambda: replica.read_index(timeout_seconds=timeout_seconds), waiters)
+        self._end_rounds = Rounds(lambda: replica.end_index(timeout_seconds=timeout_seconds), waiters)
 
     def read(self, request: Request, parameters: Mapping[str, bytes], render: Render) -> Outcome:
         """What `render` makes of the map once it may be read: at once, or when it is far enough.
 
         Raises:
-            Refused: level, token or timeout are malformed, or can't be served here.
+            Refused: level, bound, token or timeout are malformed, or can't be served here.
         """
         token = _parse_token(request)
-        level = _parse_level(parameters, default=Level.EVENTUAL if token is None else Level.SESSION)
-        timeout_ms = parse_number(parameters, "timeout_ms", least=0, most=_TIMEOUT_MOST_MS)
-        timeout_seconds = self._timeout_seconds
-        if timeout_ms is not None:
-            timeout_seconds = min(timeout_seconds, timeout_ms / 1000)
-
-        replica = self._replica
-        writable = replica.write_mode is not WriteMode.READ_ONLY
-        decision = decide(level, token, log=replica.identity, position=replica.position, writable=writable)
+        level = _parse_level(parameters, default=self._policy.level)
+        max_lag_ms = self._parse_max_lag(parameters, level)
+        timeout_seconds = self._parse_timeout(parameters)
+        decision = decide(level, token, vantage=self._survey(level), max_lag_ms=max_lag_ms)
         match decision:
             case Answer():
                 return render()
-            case WaitFor() | Barrier():
-                return self._defer(self._wait(decision, timeout_seconds=timeout_seconds), render)
+            case WaitFor(offset):
+                return self._defer(self._replica.wait_applied(offset, timeout_seconds=timeout_seconds), render)
+            case AskEnd(floor):
+                return self._defer(self._end_rounds.join(floor, timeout_seconds=timeout_seconds), render)
+            case AskIndex(floor):
+                return self._defer(self._index_rounds.join(floor, timeout_seconds=timeout_seconds), render)
             case ForeignToken(token=foreign):
+                here = self._replica.identity
                 raise Refused(
                     "token-of-another-log",
                     f"the token is of log {foreign.log.log_id}:{foreign.log.partition}, and this replica serves "
-                    f"{replica.identity.log_id}:{replica.identity.partition}; forget the token, and what it stood for",
+                    f"{here.log_id}:{here.partition}; forget the token, and what it stood for",
                 )
-            case NoBarrier():
+            case NoIndex():
                 raise Refused(
                     "consistency-unavailable",
-                    "a linearizable read appends to the log, and this replica is ReadOnly; use session or eventual",
+                    "a linearizable read may have to append to the log, and this replica is ReadOnly; use bounded, "
+                    "session or eventual",
                 )
             case _:
                 assert_never(decision)
 
-    async def _wait(self, decision: WaitFor | Barrier, *, timeout_seconds: float) -> None:
-        if isinstance(decision, WaitFor):
-            await self._replica.wait_applied(decision.offset, timeout_seconds=timeout_seconds)
-            return
-        started = time.monotonic()
-        barrier = await self._replica.barrier(timeout_seconds=timeout_seconds)
-        offset = barrier if decision.offset is None else max(decision.offset, barrier)
-        left_seconds = max(0.0, timeout_seconds - (time.monotonic() - started))
-        await self._replica.wait_applied(offset, timeout_seconds=round(left_seconds, 3))
+    def _survey(self, level: Level) -> Vantage:
+        """What a read at `level` must know of this replica."""
+        replica = self._replica
+        return Vantage(
+            replica.identity,
+            replica.position,
+            staleness_ms=replica.staleness_ms() if level is Level.BOUNDED else None,
+            lease_index=replica.lease_index() if level is Level.LINEARIZABLE else None,
+            appends=replica.write_mode is not WriteMode.READ_ONLY,
+        )
 
-    def _defer(self, wait: Coroutine[object, object, None], render: Render) -> Deferred:
+    def _parse_max_lag(self, parameters: Mapping[str, bytes], level: Level) -> int:
+        given = parse_number(parameters, "max_lag_ms", least=0, most=LAG_MOST_MS)
+        if given is None:
+            return self._policy.max_lag_ms
+        if level is not Level.BOUNDED:
+            raise Refused("bad-request", f"max_lag_ms is of consistency=bounded alone, and this read is {level.value}")
+        return given
+
+    def _parse_timeout(self, parameters: Mapping[str, bytes]) -> float:
+        given = parse_number(parameters, "timeout_ms", least=0, most=_TIMEOUT_MOST_MS)
+        most = self._policy.timeout_seconds
+        return most if given is None else min(most, given / 1000)
+
+    def _defer(self, wait: "asyncio.Future[None]", render: Render) -> Deferred:
         self._counters.read_waits += 1
-        task = asyncio.get_running_loop().create_task(wait)
-        return Deferred(task, functools.partial(self._finish, render, time.monotonic()), abandonable=True)
+        return Deferred(wait, functools.partial(self._finish, render, time.monotonic()), abandonable=True)
 
-    def _finish(self, render: Render, started: float, future: "asyncio.Future[None]") -> Response:
+    def _finish(self, render: Render, started: float, wait: "asyncio.Future[None]") -> Response:
         self._counters.read_wait_seconds.observe(time.monotonic() - started)
         try:
-            future.result()
+            wait.result()
             refuse_unless_ready(self._replica)  # the map may have been dropped meanwhile
         except WaitTimeout as error:
             self._counters.read_timeouts += 1
@@ -112,6 +159,8 @@ class Reads:
         except OutcomeUnknown as error:  # of the barrier, which changes nothing: for a read it is only time lost
             self._counters.read_timeouts += 1
             return problem("read-timeout", str(error))
+        except NoLeader as error:
+            return problem("no-leader", str(error))
         except (LogUnavailable, LogRefused) as error:
             return problem("log-unavailable", str(error))
         except Refused as refused:

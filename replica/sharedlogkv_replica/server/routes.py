@@ -4,25 +4,22 @@ The order of the checks is part of the API: path, method, conditions, key, readi
 something that can never work here is told so, also by a replica that is not ready.
 """
 
-import asyncio
 import functools
 import importlib.resources
-import time
 from collections.abc import Callable
 from typing import Final
 
-from sharedlogkv_replica.core.modes import WriteMode
-from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, RESERVED_PREFIX, Entry, Offset, Position
-from sharedlogkv_replica.core.token import LogIdentity, Token
+from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, RESERVED_PREFIX, Position
 from sharedlogkv_replica.engine.replica import Replica
-from sharedlogkv_replica.errors import LogRefused, LogUnavailable, OutcomeUnknown, RecordTooLarge
-from sharedlogkv_replica.server import listing, reads
+from sharedlogkv_replica.server import listing, preconditions, reads
 from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
-from sharedlogkv_replica.server.http_messages import PLAIN_TARGET, Deferred, Outcome, Request, Response
-from sharedlogkv_replica.server.problems import Refused, problem
-from sharedlogkv_replica.server.reads import Reads, refuse_unless_ready
+from sharedlogkv_replica.server.http_messages import PLAIN_TARGET, Outcome, Request, Response
+from sharedlogkv_replica.server.problems import Refused, problem, refuse_fields
+from sharedlogkv_replica.server.reads import ReadPolicy, Reads, refuse_unless_ready
+from sharedlogkv_replica.server.state_lines import state_lines, tag_line
 from sharedlogkv_replica.server.targets import parse_query, percent_decode, split_target
+from sharedlogkv_replica.server.writes import Writes
 
 KEY_PATH: Final = b"/v1/kv/"
 LISTING_PATH: Final = b"/v1/kv"
@@ -35,7 +32,8 @@ _READ_METHODS: Final = frozenset({b"GET", b"HEAD"})
 _READ_PARAMETERS: Final = reads.PARAMETERS
 _LISTING_PARAMETERS: Final = reads.PARAMETERS | listing.PARAMETERS
 _NO_PARAMETERS: Final[frozenset[str]] = frozenset()
-_CONDITIONS: Final = (b"if-match", b"if-none-match", b"if-unmodified-since")
+_OF_WRITES: Final = "it makes a write conditional, and this is a read"
+_FIELDS: Final = frozenset({b"content-range", b"if-unmodified-since", *preconditions.FIELDS})
 
 # An answer may be kept, but not used again without asking: whether it still holds is what ETag and token are for.
 _FRESHNESS: Final = b"Cache-Control: no-cache\r\n"
@@ -49,18 +47,21 @@ class DataHandler:
         replica: what is served.
         counters: where reads and writes are counted and timed.
         clock: gives the `Date` of plain answers.
-        read_timeout_seconds: the longest wait of a read.
+        policy: what a read gets that asks for nothing else.
+
+    Attributes:
+        fields: the header fields that it looks at.
     """
 
-    def __init__(
-        self, replica: Replica, *, counters: HttpCounters, clock: CoarseClock, read_timeout_seconds: float
-    ) -> None:
+    def __init__(self, replica: Replica, *, counters: HttpCounters, clock: CoarseClock, policy: ReadPolicy) -> None:
+        self.fields = _FIELDS
         self._replica = replica
         self._follower = replica.follower  # for the plain answer, where a property is a tenth of the work
-        self._get = replica.store.get
+        self._get = replica.store.get if policy.is_plain else _find_nothing
         self._counters = counters
         self._clock = clock
-        self._reads = Reads(replica, counters=counters, timeout_seconds=read_timeout_seconds)
+        self._reads = Reads(replica, counters=counters, policy=policy)
+        self._writes = Writes(replica, counters=counters)
         self._openapi = importlib.resources.files("sharedlogkv_replica").joinpath("openapi.yaml").read_bytes()
         self._plain_head = b""
         self._plain_date = b""
@@ -76,7 +77,7 @@ class DataHandler:
         """The whole answer to a plain GET of a key that is there and needs no decoding; None for everything else.
 
         This is what the server does most: no object is made but the answer, and its head up to the version is the same
-        for every key until the map or the second changes.
+        for every key until the map or the second changes. So its `SLKV-Lag-Ms` may be a second old.
         """
         found = self._get(target[7:])
         if found is None or target[:7] != KEY_PATH or target.translate(None, PLAIN_TARGET):
@@ -101,7 +102,7 @@ class DataHandler:
         self._plain_position = replica.position
         self._plain_log = f"{replica.identity.log_id}:{replica.identity.partition}:".encode("ascii")
         self._plain_head = b"".join(
-            (b"HTTP/1.1 200 OK\r\n", self._plain_date, _FRESHNESS, _VALUE_TYPE, self._token_line(), b'ETag: "')
+            (b"HTTP/1.1 200 OK\r\n", self._plain_date, _FRESHNESS, _VALUE_TYPE, state_lines(replica), b'ETag: "')
         )
 
     def admit(self, request: Request) -> Response | None:
@@ -127,7 +128,8 @@ class DataHandler:
             key = _parse_key(path[len(KEY_PATH) :])
             if request.method in _READ_METHODS:
                 return self._route_read(request, query, key)
-            return self._route_write(request, query, key)
+            parse_query(query, _NO_PARAMETERS)
+            return self._writes.route(request, key)
         if path == LISTING_PATH:
             _refuse_method_outside(request, _READ_METHODS)
             return self._route_listing(request, query)
@@ -143,7 +145,7 @@ class DataHandler:
     # --- reads ---
 
     def _route_read(self, request: Request, query: bytes, key: bytes) -> Callable[[], Outcome]:
-        _refuse_conditions(request, (b"if-match",))
+        refuse_fields(request, (b"if-match",), _OF_WRITES)
         parameters = parse_query(query, _READ_PARAMETERS)
         refuse_unless_ready(self._replica)
         render = functools.partial(self._render_value, request, key)
@@ -151,18 +153,17 @@ class DataHandler:
 
     def _render_value(self, request: Request, key: bytes) -> Response:
         found = self._replica.store.get(key)
-        token_line = self._token_line()
+        lines = state_lines(self._replica)
         if found is None:
-            return problem("key-not-found", "no such key up to the offset of this answer's token", headers=token_line)
+            return problem("key-not-found", "no such key up to the offset of this answer's token", headers=lines)
         version, value = found
-        tag = b'"%d"' % version
-        headers = b"%bETag: %b\r\n" % (token_line, tag)
-        if _matches(request.headers.get(b"if-none-match"), tag):
+        headers = lines + tag_line(version)
+        if _matches(request.headers.get(b"if-none-match"), b'"%d"' % version):
             return Response(304, _FRESHNESS + headers)
         return Response(200, _FRESHNESS + _VALUE_TYPE + headers, value)
 
     def _route_listing(self, request: Request, query: bytes) -> Callable[[], Outcome]:
-        _refuse_conditions(request, (b"if-match", b"if-none-match"))
+        refuse_fields(request, (b"if-match", b"if-none-match"), "a page has no version")
         parameters = parse_query(query, _LISTING_PARAMETERS)
         span = listing.parse_span(parameters)
         refuse_unless_ready(self._replica)
@@ -170,49 +171,13 @@ class DataHandler:
         return functools.partial(self._reads.read, request, parameters, render)
 
     def _render_page(self, span: listing.Span) -> Response:
-        headers = _FRESHNESS + b"Content-Type: application/json\r\n" + self._token_line()
+        headers = _FRESHNESS + b"Content-Type: application/json\r\n" + state_lines(self._replica)
         return Response(200, headers, listing.render_page(self._replica.store, span))
 
-    def _token_line(self) -> bytes:
-        """The `SLKV-Token` of what the map holds now; empty while the log has not had a single record."""
-        replica = self._replica
-        if replica.position == 0:
-            return b""
-        return _token_line(replica.identity, Offset(replica.position - 1))
 
-    # --- writes ---
-
-    def _route_write(self, request: Request, query: bytes, key: bytes) -> Callable[[], Outcome]:
-        _refuse_conditions(request, _CONDITIONS)
-        if b"content-range" in request.headers:
-            raise Refused("bad-request", "a value is written as a whole: Content-Range is not possible")
-        parse_query(query, _NO_PARAMETERS)
-        refuse_unless_ready(self._replica)
-        if self._replica.write_mode is WriteMode.READ_ONLY:
-            raise Refused("read-only", "this replica serves a log that others write; write there")
-        return functools.partial(self._write, request, key)
-
-    def _write(self, request: Request, key: bytes) -> Deferred:
-        started = time.monotonic()
-        future = self._replica.write(Entry(key, request.body if request.method == b"PUT" else None))
-        finish = functools.partial(self._finish_write, self._replica.identity, started)
-        return Deferred(future, finish, abandonable=False)
-
-    def _finish_write(self, log: LogIdentity, started: float, future: "asyncio.Future[Offset]") -> Response:
-        self._counters.write_seconds.observe(time.monotonic() - started)
-        try:
-            offset = future.result()
-        except RecordTooLarge as error:
-            return problem("value-too-large", str(error))
-        except OutcomeUnknown as error:
-            return problem("outcome-unknown", str(error))
-        except (LogUnavailable, LogRefused) as error:
-            return problem("log-unavailable", str(error))
-        return Response(204, b'%bETag: "%d"\r\n' % (_token_line(log, offset), offset))
-
-
-def _token_line(log: LogIdentity, offset: Offset) -> bytes:
-    return f"SLKV-Token: {Token(log, offset)}\r\n".encode("ascii")
+def _find_nothing(key: bytes) -> None:
+    """Stands for the map where no read may be answered from it without a further thought."""
+    del key
 
 
 def _parse_key(text: bytes) -> bytes:
@@ -238,13 +203,6 @@ def _refuse_method_outside(request: Request, allowed: frozenset[bytes]) -> None:
         names = b", ".join(sorted(allowed))
         detail = f"{request.method.decode('ascii')} is not possible here; {names.decode()} are"
         raise Refused("method-not-allowed", detail, headers=b"Allow: %b\r\n" % names)
-
-
-def _refuse_conditions(request: Request, fields: tuple[bytes, ...]) -> None:
-    for field in fields:
-        if field in request.headers:
-            name = field.decode().title()
-            raise Refused("conditions-unsupported", f"{name} is not supported here, and must not be passed over")
 
 
 def _matches(if_none_match: bytes | None, tag: bytes) -> bool:

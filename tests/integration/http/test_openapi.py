@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
+from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.server.problems import PROBLEMS, TYPE_PREFIX
 from tests.support.http import LOOPBACK, Service, serving_in_a_thread
 
@@ -34,14 +35,14 @@ CHECKS: list[CheckFunction] = [
 ]
 
 CONFIG = SchemathesisConfig.from_dict(
-    {"checks": {"negative_data_rejection": {"expected-statuses": ["400", "405", "410", "413", "414", "501"]}}}
+    {"checks": {"negative_data_rejection": {"expected-statuses": ["400", "405", "410", "412", "413", "414", "501"]}}}
 )
 schema = schemathesis.openapi.from_dict(yaml.safe_load(DOCUMENT), config=CONFIG)
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    with serving_in_a_thread() as running:
+@pytest.fixture(scope="module", params=[WriteMode.LEADERLESS, WriteMode.LEADER], ids=lambda mode: str(mode.value))
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    with serving_in_a_thread(write_mode=request.param, read_timeout_seconds=0.1) as running:
         yield running
 
 

@@ -1,6 +1,6 @@
-"""Lag in records and in seconds."""
+"""Lag in records and in seconds, and freshness."""
 
-from sharedlogkv_replica.core.lag import LagMeter
+from sharedlogkv_replica.core.lag import Freshness, LagMeter
 from sharedlogkv_replica.core.records import Position
 
 
@@ -48,3 +48,30 @@ def test_silence_grows_while_the_log_s_end_is_not_known() -> None:
     meter = LagMeter()
     meter.observe_end(Position(0), asked_at_ms=1_000)
     assert meter.silence_seconds(now_ms=61_000) == 60
+
+
+def test_a_map_is_complete_as_of_the_question_whose_answer_it_has_reached() -> None:
+    freshness = Freshness()
+    assert freshness.staleness_ms(now=5.0) is None
+    freshness.observe_end(Position(10), position=Position(10), asked_at=5.0)
+    assert freshness.staleness_ms(now=5.0) == 0
+    assert freshness.staleness_ms(now=5.2501) == 251
+
+
+def test_a_map_behind_the_log_grows_stale_until_it_has_reached_the_end_that_was_told() -> None:
+    freshness = Freshness()
+    freshness.observe_end(Position(10), position=Position(10), asked_at=5.0)
+    freshness.observe_end(Position(20), position=Position(12), asked_at=6.0)
+    freshness.observe_end(Position(30), position=Position(14), asked_at=7.0)
+    freshness.observe_applied(Position(19))
+    assert freshness.staleness_ms(now=8.0) == 3000
+    freshness.observe_applied(Position(20))
+    assert freshness.staleness_ms(now=8.0) == 2000
+
+
+def test_an_answer_that_comes_late_does_not_make_the_map_older() -> None:
+    freshness = Freshness()
+    freshness.observe_end(Position(10), position=Position(5), asked_at=5.0)
+    freshness.observe_end(Position(4), position=Position(5), asked_at=6.0)
+    freshness.observe_applied(Position(10))
+    assert freshness.staleness_ms(now=6.0) == 0

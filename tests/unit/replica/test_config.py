@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sharedlogkv_replica.config import SETTINGS, Setting, parse_config
+from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.errors import ConfigError
 
@@ -15,6 +16,7 @@ def test_the_log_is_all_that_must_be_told() -> None:
     config = parse_config(["--log", "memory:"], {})
     assert (config.log, config.topic_id, config.write_mode) == ("memory:", None, WriteMode.LEADERLESS)
     assert (config.http_port, config.admin_port, config.value_limit_bytes) == (8080, 9090, 1 << 20)
+    assert (config.default_consistency, config.default_max_lag_ms) == (Level.EVENTUAL, 1000)
     assert config.name
 
 
@@ -31,8 +33,17 @@ def test_all_problems_are_told_together() -> None:
     text = str(caught.value)
     assert "--log (or SLKV_REPLICA_LOG) is missing" in text
     assert "'70000': must be from 0 to 65535" in text
-    assert "'Both': must be one of Leaderless, ReadOnly" in text
+    assert "'Both': must be one of Leader, Leaderless, ReadOnly" in text
     assert "SLKV_REPLICA_HTTPPORT is not a setting" in text
+
+
+def test_the_default_level_of_a_read_is_one_that_the_replica_can_serve() -> None:
+    arguments = ["--log", "memory:", "--default-consistency", "linearizable"]
+    assert parse_config(arguments, {}).default_consistency is Level.LINEARIZABLE
+    with pytest.raises(ConfigError, match="--default-consistency can't be linearizable with --write-mode ReadOnly"):
+        parse_config([*arguments, "--write-mode", "ReadOnly"], {})
+    with pytest.raises(ConfigError, match="must be one of eventual, bounded, session, linearizable"):
+        parse_config(["--log", "memory:", "--default-consistency", "strong"], {})
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", "1e9"])

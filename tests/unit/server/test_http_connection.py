@@ -21,6 +21,7 @@ class ScriptedHandler:
     """Answers `/now` at once, `/plain` the short way, `/later` when told, `/large` with a mebibyte; fails at `/bug`."""
 
     body_limit_bytes = 1 << 20
+    fields = frozenset[bytes]()
 
     def __init__(self) -> None:
         self.handled: list[bytes] = []

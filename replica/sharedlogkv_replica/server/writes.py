@@ -1,0 +1,94 @@
+"""Carries out puts and deletes: what a request asks for, and how what became of it is told."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable
+
+from sharedlogkv_replica.core.modes import WriteMode
+from sharedlogkv_replica.core.token import LogIdentity
+from sharedlogkv_replica.core.writes import Condition, ConditionFailed, RequestMismatch, Write, WriteResult, Written
+from sharedlogkv_replica.engine.replica import Replica
+from sharedlogkv_replica.errors import LogRefused, LogUnavailable, NoLeader, OutcomeUnknown, RecordTooLarge
+from sharedlogkv_replica.server import preconditions
+from sharedlogkv_replica.server.counters import HttpCounters
+from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request, Response
+from sharedlogkv_replica.server.problems import Refused, problem, refuse_fields
+from sharedlogkv_replica.server.reads import refuse_unless_ready
+from sharedlogkv_replica.server.state_lines import lag_line, tag_line, token_line
+
+
+class Writes:
+    """Writes through one replica.
+
+    Args:
+        replica: which takes them.
+        counters: where they are timed.
+    """
+
+    def __init__(self, replica: Replica, *, counters: HttpCounters) -> None:
+        self._replica = replica
+        self._counters = counters
+
+    def route(self, request: Request, key: bytes) -> Callable[[], Outcome]:
+        """What carries `request` out, after every check that needs no body.
+
+        Raises:
+            Refused: it asks for what can't be had here.
+        """
+        mode = self._replica.write_mode
+        refuse_fields(request, (b"if-unmodified-since",), "versions are numbers here, and have no date")
+        if mode is not WriteMode.LEADER:
+            reason = f"only a store with writeMode Leader has it, and this one is {mode.value}"
+            refuse_fields(request, preconditions.FIELDS, reason)
+        if b"content-range" in request.headers:
+            raise Refused("bad-request", "a value is written as a whole: Content-Range is not possible")
+        condition = preconditions.parse_condition(request.headers)
+        name = preconditions.parse_request_id(request.headers)
+        refuse_unless_ready(self._replica)
+        if mode is WriteMode.READ_ONLY:
+            raise Refused("read-only", "this replica serves a log that others write; write there")
+        return functools.partial(self._send, request, key, condition, name)
+
+    def _send(self, request: Request, key: bytes, condition: Condition, name: str | None) -> Deferred:
+        started = time.monotonic()
+        value = request.body if request.method == b"PUT" else None
+        identified = None
+        if name is not None:
+            identified = preconditions.identify_request(name, key=key, value=value, condition=condition)
+        future = self._replica.write(Write(key, value, condition, identified))
+        finish = functools.partial(self._finish, self._replica.identity, started)
+        return Deferred(future, finish, abandonable=False)
+
+    def _finish(self, log: LogIdentity, started: float, future: "asyncio.Future[WriteResult]") -> Response:
+        self._counters.write_seconds.observe(time.monotonic() - started)
+        try:
+            result = future.result()
+        except RecordTooLarge as error:
+            return problem("value-too-large", str(error))
+        except OutcomeUnknown as error:
+            return problem("outcome-unknown", str(error))
+        except NoLeader as error:
+            return problem("no-leader", str(error))
+        except (LogUnavailable, LogRefused) as error:
+            return problem("log-unavailable", str(error))
+        match result:
+            case Written(offset, repeated):
+                replayed = b"Idempotency-Replayed: true\r\n" if repeated else b""
+                headers = token_line(log, offset) + lag_line(self._replica) + tag_line(offset) + replayed
+                return Response(204, headers)
+            case ConditionFailed():
+                return self._report_failed_condition(log, result)
+            case RequestMismatch():
+                return problem(
+                    "idempotency-key-reused",
+                    "an earlier write had this Idempotency-Key, and asked for something else; take a new one per write",
+                )
+
+    def _report_failed_condition(self, log: LogIdentity, failed: ConditionFailed) -> Response:
+        """The answer to a write that did not happen; a read of the key's version, so with the token of that read."""
+        headers = token_line(log, failed.applied) + lag_line(self._replica)
+        if failed.version is None:
+            return problem("precondition-failed", "there is no such key; nothing was written", headers=headers)
+        detail = f"the key has version {failed.version}; nothing was written"
+        return problem("precondition-failed", detail, headers=headers + tag_line(failed.version))
