@@ -31,7 +31,8 @@ class Config:
         host: the address to listen on; None: all, IPv4 and IPv6.
         http_port: the data port; 0 lets the kernel choose.
         admin_port: the port of `/livez /readyz /metrics /status`; 0 lets the kernel choose.
-        peer_port: the port at which other replicas reach this one when it leads; 0 lets the kernel choose.
+        lease_seconds: for how long one sign of life vouches for a leader.
+        peer_port: the port at which other replicas reach this one when it leads.
         peer_address: `host:port` at which they do; None: the host's own address and the peer port.
         peer_secret_file: holds the secret that all replicas share; None: there are no others, and no peer port.
         default_consistency: the level of a read that names none.
@@ -52,6 +53,7 @@ class Config:
     host: str | None
     http_port: int
     admin_port: int
+    lease_seconds: float
     peer_port: int
     peer_address: str | None
     peer_secret_file: Path | None
@@ -123,12 +125,13 @@ def _level(text: str) -> Level:
 SETTINGS: Final = (
     Setting("log", None, str, "the log: memory: or kafka://host:port[,host:port...]/topic"),
     Setting("topic_id", "", lambda text: text or None, "the only topic id to follow (default: the one found at start)"),
-    Setting("write_mode", "Leaderless", _write_mode, "Leaderless: take writes; ReadOnly: serve what others write"),
+    Setting("write_mode", "Leaderless", _write_mode, "Leader: elect one that writes; Leaderless: all write; ReadOnly"),
     Setting("name", "", lambda text: text or socket.gethostname(), "this replica's name (default: the host's)"),
     Setting("host", "", lambda text: text or None, "the address to listen on (default: all)"),
     Setting("http_port", "8080", _number(int, least=0, most=65535), "the data port"),
     Setting("admin_port", "9090", _number(int, least=0, most=65535), "the port of /livez /readyz /metrics /status"),
-    Setting("peer_port", "8081", _number(int, least=0, most=65535), "the port for other replicas"),
+    Setting("lease_seconds", "3", _number(float, least=0.5, most=60), "how long one sign of life vouches for a leader"),
+    Setting("peer_port", "8081", _number(int, least=1, most=65535), "the port for other replicas"),
     Setting("peer_address", "", _peer_address, "host:port at which others reach it (default: the host's own address)"),
     Setting("peer_secret_file", "", lambda text: Path(text) if text else None, "holds the secret that replicas share"),
     Setting("default_consistency", "eventual", _level, "the level of a read that names none"),

@@ -203,6 +203,7 @@ class Lead:
             fail(future, problem)
             return future
         self._queue.put(write, future, size=size)
+        self._idle.clear()
         self._wake.set()
         return future
 
@@ -244,6 +245,7 @@ class Lead:
 
     def _order(self, order: _Order) -> None:
         self._orders.append(order)
+        self._idle.clear()
         self._wake.set()
 
     # --- what the log tells ---

@@ -7,24 +7,28 @@ log ─> Follower ─> Leadership ─> Election ─> Forwarder: who leads
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 from sharedlogkv_replica.core.election import Election
 from sharedlogkv_replica.core.election_events import ElectionConfig
-from sharedlogkv_replica.core.leader_view import LeaderView, Role
+from sharedlogkv_replica.core.leader_view import LeaderView
 from sharedlogkv_replica.core.leadership import Term
 from sharedlogkv_replica.core.records import Offset, Position
 from sharedlogkv_replica.core.request_window import RequestWindow
-from sharedlogkv_replica.core.writes import Write, WriteResult
+from sharedlogkv_replica.core.writes import REQUEST_ID_LIMIT_BYTES, Write, WriteResult
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.engine.forward import Forwarder
-from sharedlogkv_replica.engine.lead import APPEND_SECONDS, Lead
+from sharedlogkv_replica.engine.lead import APPEND_SECONDS, REQUEST_BYTES, STAMP_BYTES, Lead
 from sharedlogkv_replica.engine.leadership import ASK_SECONDS, Leadership
 from sharedlogkv_replica.engine.peer_link import PeerDialer
 from sharedlogkv_replica.engine.peers import ForwardLimits
 from sharedlogkv_replica.engine.write_queue import QueueLimits
 from sharedlogkv_replica.log.base import LogDescription, SharedLog
 
-HUNG_SECONDS = 3 * APPEND_SECONDS
+LEADER_FRAME_BYTES: Final = STAMP_BYTES + REQUEST_BYTES + REQUEST_ID_LIMIT_BYTES
+"""What a leader's batch of one record takes more than any other batch of one, at most."""
+
+HUNG_SECONDS: Final = 3 * APPEND_SECONDS
 """Every append and claim has its own deadline; one that is under way for this long hangs."""
 
 
@@ -155,18 +159,6 @@ class LeaderMode:
             return f"the election has not turned for {self.leadership.silent_seconds:.0f} s"
         return None
 
-    def describe(self) -> dict[str, object]:
-        """The part of `/status` that tells of the leader."""
-        view = self.view
-        return {
-            "role": view.role.value,
-            "term": view.term,
-            "name": view.name,
-            "address": view.address,
-            "leaseHolds": view.role is Role.LEADER and self.leadership.lease_holds(),
-            "refusal": view.refusal,
-        }
-
     def _on_view(self, view: LeaderView) -> None:
         self.forwarder.lead_by(view)
 
@@ -176,3 +168,15 @@ class LeaderMode:
         if leads is None:
             raise TimeoutError(f"no answer within {ASK_SECONDS:g} s")
         return leads
+
+
+def describe_leader(view: LeaderView, *, lease_holds: bool) -> dict[str, object]:
+    """The part of `/status` that tells of the leader; its fields are a contract with the operator."""
+    return {
+        "role": view.role.value,
+        "term": view.term,
+        "name": view.name,
+        "address": view.address,
+        "leaseHolds": lease_holds,
+        "refusal": view.refusal,
+    }

@@ -67,6 +67,7 @@ class Leadership:
         view: who leads, as this replica sees it.
         changes: how often another term was seen.
         authorship: counts records that no leader wrote.
+        is_fit: whether this replica may lead next.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Leadership:
         self.view = machine.view
         self.changes = 0
         self.authorship = Authorship()
-        self._is_fit = False
+        self.is_fit = False
         self._retiring = False
         self._peers: dict[str, Peer] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -190,7 +191,7 @@ class Leadership:
         """Forgets all that the log said: the map was given up."""
         self._window.clear()
         self._lead.lose_map()
-        self._is_fit = False
+        self.is_fit = False
         self._dispatch(on.MapLost())
 
     # --- what the leader's work tells ---
@@ -245,8 +246,8 @@ class Leadership:
             and follower.out_of_reach_seconds == 0
             and follower.lag_seconds(time.time_ns() // 1_000_000) < FIT_LAG_SECONDS
         )
-        if is_fit != self._is_fit:
-            self._is_fit = is_fit
+        if is_fit != self.is_fit:
+            self.is_fit = is_fit
             self._dispatch(on.Fit(is_fit))
         if self._lead.term is not None:
             self._learn_heirs()

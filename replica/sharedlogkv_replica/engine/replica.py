@@ -13,6 +13,8 @@ from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.core.writes import Write, WriteResult, Written
 from sharedlogkv_replica.engine.commit import CommitLimits, GroupCommit
 from sharedlogkv_replica.engine.follow import Follower
+from sharedlogkv_replica.engine.leader_mode import LEADER_FRAME_BYTES, LeaderMode, LeaderSettings, describe_leader
+from sharedlogkv_replica.engine.peer_link import PeerDialer
 from sharedlogkv_replica.engine.waiters import fail
 from sharedlogkv_replica.errors import LogRefused, NoLeader, ReplicaError, WaitTimeout
 from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, LogDescription, SharedLog
@@ -22,6 +24,9 @@ VERSION: Final = version("sharedlogkv")
 _LARGEST_FRAME_BYTES: Final = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES + KEY_LIMIT_BYTES
 """What a batch of one record takes beside its value, at most."""
 
+
+LEADER_ANSWER_SECONDS: Final = 0.5
+"""After this time a barrier is the quicker way to a linearizable read than a leader that does not answer."""
 
 _HUNG_SECONDS: Final = 60.0
 """Far above every deadline inside one turn of the follower, so that only a hang reaches it."""
@@ -39,7 +44,8 @@ class Replica:
         write_mode: whether writes are taken.
         value_limit_bytes: the largest value taken; what was configured, or less where the log takes less.
         follower: keeps the store at the log's end.
-        commit: appends writes; None where writes are not taken.
+        commit: appends writes, and barriers; None where this replica may not append.
+        led: what it does in the write mode `Leader`; None in the others.
     """
 
     def __init__(
@@ -50,7 +56,21 @@ class Replica:
         write_mode: WriteMode,
         write_timeout_seconds: float,
         value_limit_bytes: int,
+        leader: LeaderSettings | None = None,
+        dialer: PeerDialer | None = None,
     ) -> None:
+        """Does nothing before `run`.
+
+        Args:
+            log: what it follows.
+            name: in `/status` and the logs.
+            write_mode: whether writes are taken.
+            write_timeout_seconds: the longest wait of a write.
+            value_limit_bytes: the largest value taken.
+            leader: its part in the election; with the write mode `Leader`, and no other.
+            dialer: connects to peers; None where there are none.
+        """
+        assert (leader is not None) == (write_mode is WriteMode.LEADER), "an election is for the write mode Leader"
         self.name = name
         self.write_mode = write_mode
         self.value_limit_bytes = value_limit_bytes
@@ -59,16 +79,23 @@ class Replica:
         self.follower = Follower(log, on_open=self._adapt)
         self.store: Store = self.follower.store
         self.commit: GroupCommit | None = None
-        if write_mode is WriteMode.LEADERLESS:
+        self.led: LeaderMode | None = None
+        if leader is not None:
+            batch_limit_bytes = value_limit_bytes + _LARGEST_FRAME_BYTES + LEADER_FRAME_BYTES
+            self.led = LeaderMode(log, self.follower, leader, batch_limit_bytes=batch_limit_bytes, dialer=dialer)
+        if write_mode is not WriteMode.READ_ONLY:
             largest = CommitLimits(write_timeout_seconds, batch_bytes=value_limit_bytes + _LARGEST_FRAME_BYTES)
             self.commit = GroupCommit(log, largest, witness=self._vouch)
 
     def _adapt(self, description: LogDescription) -> None:
         """Takes over the log's own limit, so that a value is refused here and not by the broker."""
-        room = max(0, description.batch_limit_bytes - _LARGEST_FRAME_BYTES)
+        frame = _LARGEST_FRAME_BYTES + (LEADER_FRAME_BYTES if self.led is not None else 0)
+        room = max(0, description.batch_limit_bytes - frame)
         self.value_limit_bytes = min(self._configured_value_limit_bytes, room)
         if self.commit is not None:
             self.commit.batch_limit_bytes = description.batch_limit_bytes
+        if self.led is not None:
+            self.led.adapt(description)
 
     def _vouch(self) -> Position | None:
         """The map's position while it is that of the log we follow; None when it was given up, or is not filled yet."""
@@ -82,8 +109,10 @@ class Replica:
         return self.follower.standing
 
     def retire(self) -> None:
-        """From now on not Ready for new clients; requests are still answered until the servers end."""
+        """From now on not Ready for new clients, and no leader; requests are still answered until the servers end."""
         self._retiring = True
+        if self.led is not None:
+            self.led.leadership.retire()
 
     @property
     def position(self) -> Position:
@@ -102,18 +131,27 @@ class Replica:
             tasks.create_task(self.follower.run(), name="follower")
             if self.commit is not None:
                 tasks.create_task(self.commit.run(), name="group-commit")
+            if self.led is not None:
+                tasks.create_task(self.led.run(), name="leader-mode")
+
+    async def drain(self) -> None:
+        """Returns once nothing is queued for the log or on its way to it; the caller bounds the time."""
+        if self.led is not None:
+            await self.led.lead.drain()
+        if self.commit is not None:
+            await self.commit.drain()
 
     def ailment(self) -> str | None:
         """Why only a restart would help; None while all is well. An outage of the log is no reason to restart."""
         silent = time.monotonic() - self.follower.ticked_at
         if silent > _HUNG_SECONDS:
             return f"the follower has not turned for {silent:.0f} s"
-        return None
+        return None if self.led is None else self.led.find_ailment()
 
     @property
     def leader(self) -> LeaderView:
         """Who leads, as far as this replica knows."""
-        return NOBODY
+        return NOBODY if self.led is None else self.led.view
 
     def transfer(self, successor: str) -> "asyncio.Future[None]":
         """Hands the lead over to `successor` (empty: to the best placed replica); ends once this one has resigned.
@@ -121,8 +159,9 @@ class Replica:
         The future's errors:
             NoLeader: this replica does not lead.
         """
-        del successor
-        return _failed(NoLeader("this replica does not lead"))
+        if self.led is None:
+            return _failed(NoLeader(f"nobody leads with the write mode {self.write_mode.value}"))
+        return self.led.leadership.transfer(successor)
 
     def write(self, write: Write) -> "asyncio.Future[WriteResult]":
         """Carries out one write; ends with what became of it. Only `Leader` mode knows conditions and request ids.
@@ -134,9 +173,9 @@ class Replica:
             OutcomeUnknown: sent, and no answer in time.
             LogRefused: the log does not let us write.
         """
+        if self.led is not None:
+            return self.led.forwarder.write(write)
         if self.commit is None:
-            if self.write_mode is WriteMode.LEADER:
-                return _failed(NoLeader("nobody leads"))
             return _failed(LogRefused("this replica is read-only"))
         written: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
         self.commit.submit(Entry(write.key, write.value)).add_done_callback(
@@ -150,10 +189,13 @@ class Replica:
 
     def lease_index(self) -> Offset | None:
         """The highest offset acknowledged to anyone, where this replica leads under a valid lease; None elsewhere."""
-        return None
+        return None if self.led is None else self.led.service.read_index()
 
     async def read_index(self, *, timeout_seconds: float) -> Offset:
         """An offset at or above that of every record acknowledged, to anyone, before the call.
+
+        The leader knows it (ReadIndex: Ongaro, "Consensus", section 6.4); where nobody leads, or the leader does not
+        answer soon or doubts its lease, a barrier in the log tells as well.
 
         Raises:
             WaitTimeout: the log did not acknowledge a barrier within `timeout_seconds`.
@@ -161,6 +203,10 @@ class Replica:
             OutcomeUnknown: it may have been appended; ask again.
             LogRefused: this replica may not append.
         """
+        if self.led is not None:
+            index = await self.led.forwarder.read_index(timeout_seconds=min(timeout_seconds / 2, LEADER_ANSWER_SECONDS))
+            if index is not None:
+                return index
         if self.commit is None:
             raise LogRefused("this replica is read-only, and a linearizable read needs a barrier in the log")
         try:
@@ -223,6 +269,8 @@ class Replica:
                 "recordsPerSecond": replay.records_per_second(now),
                 "remainingSeconds": replay.remaining_seconds(now),
             },
+            "leader": describe_leader(self.leader, lease_holds=self.lease_index() is not None),
+            "foreignRecords": 0 if self.led is None else self.led.leadership.authorship.foreign_records,
             "store": {"keys": len(self.store), "dataBytes": self.store.data_bytes},
         }
 
