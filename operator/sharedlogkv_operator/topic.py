@@ -167,7 +167,7 @@ def _use(spec: Spec, observed: ObservedTopic, *, adopted: bool) -> UseTopic:
     topic = spec.topic
     reason, message = Reason.TOPIC_BOUND, f"bound to topic {topic.name}, id {observed.id}"
     alterations: dict[str, str] = {}
-    if spec.write_mode is WriteMode.LEADERLESS:
+    if spec.write_mode is not WriteMode.READ_ONLY:
         alterations = {
             difference.setting[0]: difference.setting[1]
             for difference in _shape_differences(observed) + _promise_differences(topic, observed)

@@ -109,6 +109,11 @@ def test_every_difference_of_a_foreign_topic_is_told_with_the_command_that_mends
     )
 
 
+def test_a_topic_whose_records_bear_their_writers_times_is_not_led_on() -> None:
+    refused = refusal(decide(topic(config={"message.timestamp.type": "CreateTime"}), writeMode="Leader"))
+    assert "message.timestamp.type: is CreateTime, must be LogAppendTime" in refused.message
+
+
 def test_no_command_is_offered_where_none_helps() -> None:
     refused = refusal(decide(topic(partitions=2)))
     assert "partitions: is 2, must be 1" in refused.message
@@ -146,7 +151,8 @@ def test_a_read_only_store_refuses_a_topic_that_is_not_compacted(pinned_id: str 
     assert refused.reason is Reason.TOPIC_INCOMPATIBLE
 
 
-def test_settings_of_the_pinned_topic_that_drifted_are_set_back_and_no_others() -> None:
+@pytest.mark.parametrize("mode", ["Leader", "Leaderless"])
+def test_settings_of_the_pinned_topic_that_drifted_are_set_back_and_no_others(mode: str) -> None:
     drifted = topic(
         config={
             "cleanup.policy": "delete",
@@ -156,7 +162,8 @@ def test_settings_of_the_pinned_topic_that_drifted_are_set_back_and_no_others() 
             "delete.retention.ms": "1",
         }
     )
-    decision = use(decide(drifted, pinned_id="topic-1", topic={"config": {"segment.ms": "60000"}}))
+    wanted = {"config": {"segment.ms": "60000"}}
+    decision = use(decide(drifted, pinned_id="topic-1", topic=wanted, writeMode=mode))
     assert not decision.adopted
     assert decision.alterations == {
         "cleanup.policy": "compact",
