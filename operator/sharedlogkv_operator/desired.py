@@ -3,18 +3,22 @@
 They are applied by server-side apply, so a field that is not here belongs to somebody else or to the API server.
 """
 
+import base64
+import binascii
 import hashlib
 import json
 from collections.abc import Mapping
 
 from sharedlogkv_operator import names
-from sharedlogkv_operator.spec import Identity, JsonObject, Resource
+from sharedlogkv_operator.spec import Identity, JsonObject, Resource, WriteMode
 
 Manifest = dict[str, object]
 
 COMPONENT_LABEL = "app.kubernetes.io/component"
 USER_ID = 65532
 STOP_SECONDS = 30
+PEER_SECRET_LENGTH = 32
+"""The least length of a secret that replicas share; shorter ones could be guessed."""
 
 
 def build_deployment(resource: Resource, *, topic_id: str, default_image: str) -> Manifest:
@@ -54,6 +58,28 @@ def build_service(resource: Resource) -> Manifest:
             "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http", "appProtocol": "http"}],
         },
     )
+
+
+def build_peer_secret(resource: Resource, *, value: str) -> Manifest:
+    """The Secret that holds `value`, by which replicas know each other, and the operator as well."""
+    return _build_object(
+        resource.identity,
+        api_version="v1",
+        kind="Secret",
+        name=names.name_peer_secret(resource.identity.name),
+        content={"type": "Opaque", "data": {names.PEER_SECRET_KEY: base64.b64encode(value.encode()).decode()}},
+    )
+
+
+def parse_peer_secret(secret: JsonObject) -> str | None:
+    """What the Secret holds; None if that is nothing that replicas could share."""
+    data = secret.get("data")
+    encoded = data.get(names.PEER_SECRET_KEY) if isinstance(data, Mapping) else None
+    try:
+        value = base64.b64decode(str(encoded or ""), validate=True).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return value if len(value) >= PEER_SECRET_LENGTH and value.isprintable() and " " not in value else None
 
 
 def build_pod_disruption_budget(resource: Resource) -> Manifest | None:
@@ -111,11 +137,17 @@ def parse_bootstrap_servers(deployment: JsonObject) -> str | None:
 
 
 def _build_child(identity: Identity, *, api_version: str, kind: str, spec: Manifest) -> Manifest:
+    """A child with that spec, which bears the resource's name."""
+    return _build_object(identity, api_version=api_version, kind=kind, name=identity.name, content={"spec": spec})
+
+
+def _build_object(identity: Identity, *, api_version: str, kind: str, name: str, content: Manifest) -> Manifest:
+    """An object of that name that belongs to the resource, with that content beside its metadata."""
     manifest: Manifest = {
         "apiVersion": api_version,
         "kind": kind,
         "metadata": {
-            "name": identity.name,
+            "name": name,
             "namespace": identity.namespace,
             "labels": build_labels(identity),
             "ownerReferences": [
@@ -129,7 +161,7 @@ def _build_child(identity: Identity, *, api_version: str, kind: str, spec: Manif
                 }
             ],
         },
-        "spec": spec,
+        **content,
     }
     digest = _digest(manifest)
     metadata = manifest["metadata"]
@@ -152,6 +184,9 @@ def _build_pod_spec(resource: Resource, *, topic_id: str, image: str) -> Manifes
         },
         "containers": [_build_container(resource, topic_id=topic_id, image=image)],
     }
+    if resource.spec.write_mode is WriteMode.LEADER:
+        secret_name = names.name_peer_secret(resource.identity.name)
+        pod_spec["volumes"] = [{"name": "peers", "secret": {"secretName": secret_name}}]
     constraints = _build_spread_constraints(resource)
     if constraints:
         pod_spec["topologySpreadConstraints"] = constraints
@@ -167,16 +202,22 @@ def _build_container(resource: Resource, *, topic_id: str, image: str) -> Manife
         {"name": names.ENV_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": names.ENV_HTTP_PORT, "value": str(names.HTTP_PORT)},
         {"name": names.ENV_ADMIN_PORT, "value": str(names.ADMIN_PORT)},
+        {"name": names.ENV_DEFAULT_CONSISTENCY, "value": spec.reads.default_consistency.value.lower()},
+        {"name": names.ENV_DEFAULT_MAX_LAG_MS, "value": str(spec.reads.max_lag_ms)},
     ]
+    ports: list[Manifest] = [
+        {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
+        {"name": "admin", "containerPort": names.ADMIN_PORT, "protocol": "TCP"},
+    ]
+    if spec.write_mode is WriteMode.LEADER:
+        environment += _build_leader_environment(spec.lease_seconds)
+        ports.append({"name": "peer", "containerPort": names.PEER_PORT, "protocol": "TCP"})
     container: Manifest = {
         "name": names.CONTAINER,
         "image": image,
         "command": ["sharedlogkv-replica"],
         "env": environment,
-        "ports": [
-            {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
-            {"name": "admin", "containerPort": names.ADMIN_PORT, "protocol": "TCP"},
-        ],
+        "ports": ports,
         # Liveness does not wait for the replay, which may be long; so no startup probe is needed.
         "livenessProbe": _build_probe("/livez", period_seconds=10, timeout_seconds=5),
         "readinessProbe": _build_probe("/readyz", period_seconds=2, timeout_seconds=2),
@@ -188,7 +229,21 @@ def _build_container(resource: Resource, *, topic_id: str, image: str) -> Manife
     }
     if spec.resources:
         container["resources"] = dict(spec.resources)
+    if spec.write_mode is WriteMode.LEADER:
+        container["volumeMounts"] = [{"name": "peers", "mountPath": names.PEER_SECRET_DIRECTORY, "readOnly": True}]
     return container
+
+
+def _build_leader_environment(lease_seconds: int) -> list[Manifest]:
+    """What a replica must know to lead, and to be reached by its peers."""
+    return [
+        {"name": names.ENV_LEASE_SECONDS, "value": str(lease_seconds)},
+        {"name": names.ENV_PEER_PORT, "value": str(names.PEER_PORT)},
+        # Kubernetes puts in the variables that stand before.
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": names.ENV_PEER_ADDRESS, "value": f"$(POD_IP):{names.PEER_PORT}"},
+        {"name": names.ENV_PEER_SECRET_FILE, "value": f"{names.PEER_SECRET_DIRECTORY}/{names.PEER_SECRET_KEY}"},
+    ]
 
 
 def _build_probe(path: str, *, period_seconds: int, timeout_seconds: int) -> Manifest:

@@ -39,4 +39,4 @@ class KafkaRefused(OperatorError):
 
 
 class ReplicaUnreachable(OperatorError):
-    """A replica did not tell its status in time."""
+    """A replica did not tell its status, or did not do what it was asked for; or its answer was lost."""

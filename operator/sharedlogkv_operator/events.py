@@ -23,6 +23,12 @@ class Deed(Enum):
     TOPIC_RECONFIGURED = "TopicReconfigured"
     TOPIC_DELETED = "TopicDeleted"
     TOPIC_KEPT = "TopicKept"
+    LEADER_TRANSFERRED = "LeaderTransferred"
+    LEADER_TRANSFER_FAILED = "LeaderTransferFailed"
+
+
+NEW_TOPIC_DEEDS = frozenset({Deed.TOPIC_CREATED.value, Deed.TOPIC_ADOPTED.value})
+"""They say what a transition to TopicBound would repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +47,33 @@ NORMAL_REASONS = frozenset(
         Reason.TOPIC_BOUND,
         Reason.ROLLING_OUT,
         Reason.REPLICAS_NOT_READY,
+        Reason.ELECTED,
+        Reason.WRITE_MODE_CHANGING,
         Reason.CHILD_TERMINATING,
         Reason.DELETING,
     )
 )
 
 
+UNTOLD_REASONS = frozenset({Reason.PROGRESSING.value, Reason.LEADER_UNKNOWN.value})
+
+
 def derive_events(before: Mapping[str, Condition], after: Sequence[Condition]) -> tuple[Event, ...]:
     """The events of the transitions between the conditions `before` and `after`.
 
-    A transition is a new status or a new reason of Ready or TopicReady; a message alone is none, as it may hold counts.
-    What Ready only repeats of TopicReady is told once.
+    A transition is a new status or a new reason of Ready, TopicReady or LeaderElected; a message alone is none, as it
+    may hold counts. What Ready only repeats of the others is told once. Not knowing who leads is no news.
     """
     current = {condition.type: condition for condition in after}
     events = []
-    for type_ in ("TopicReady", "Ready"):
+    for type_ in ("TopicReady", "LeaderElected", "Ready"):
+        if type_ not in current:
+            continue
         old, new = before.get(type_), current[type_]
-        repeats = type_ == "Ready" and new.reason == current["TopicReady"].reason
+        others = [condition.reason for condition in after if condition.type in ("TopicReady", "LeaderElected")]
+        repeats = type_ == "Ready" and new.reason in others
         changed = old is None or (old.truth, old.reason) != (new.truth, new.reason)
-        if not changed or repeats or new.reason == Reason.PROGRESSING.value:
+        if not changed or repeats or new.reason in UNTOLD_REASONS:
             continue
         lost = type_ == "Ready" and old is not None and old.truth is Truth.TRUE
         is_warning = new.reason not in NORMAL_REASONS or (lost and new.reason == Reason.REPLICAS_NOT_READY.value)

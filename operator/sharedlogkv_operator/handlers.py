@@ -20,8 +20,9 @@ CONNECT_SECONDS = 10
 class Newness:
     """Tells events that call for a reconcile from those that only echo what the operator wrote itself.
 
-    What counts is the spec (its generation), the deletion and the finalizers. The status is ours: a reconcile for each
-    write of it would feed itself. Whoever changes the status behind our back is set right by the next regular pass.
+    What counts is the spec (its generation), the deletion, the finalizers and the annotations under our prefix, by
+    which people ask for something. The status is ours: a reconcile for each write of it would feed itself. Whoever
+    changes the status behind our back is set right by the next regular pass.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,9 @@ class Newness:
             return True
         fields = ("uid", "generation", "deletionTimestamp", "finalizers")
         mark = {field: metadata.get(field) for field in fields}
+        annotations = metadata.get("annotations")
+        given = annotations.items() if isinstance(annotations, Mapping) else ()
+        mark["annotations"] = {key: value for key, value in given if key.startswith(f"{names.GROUP}/")}
         if self._seen.get(key) == mark:
             return False
         self._seen[key] = mark

@@ -31,6 +31,7 @@ RESOURCE_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{{namesp
 CHILD_PATHS: Final[Mapping[str, str]] = {
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
     "Service": "/api/v1/namespaces/{namespace}/services/{name}",
+    "Secret": "/api/v1/namespaces/{namespace}/secrets/{name}",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}",
 }
 
@@ -64,12 +65,32 @@ class KubeClient(Protocol):
         """Applies the manifest with our field manager, taking over fields that others changed; the child after it."""
         ...
 
+    async def create_child(self, manifest: Manifest) -> JsonObject:
+        """Creates the object; the child after it. One that is there already is somebody else's doing: try again."""
+        ...
+
     async def delete_child(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
         """Deletes the child if it still is the one with that uid; gone already is as good."""
         ...
 
     async def list_pods(self, namespace: str, selector: str) -> Sequence[JsonObject]:
         """The pods with the labels that `selector` demands."""
+        ...
+
+    async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[JsonObject]:
+        """The ReplicaSets with the labels that `selector` demands."""
+        ...
+
+    async def annotate_pod(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> None:
+        """Sets these annotations of the pod, or removes those that are None; a pod that is gone needs none."""
+        ...
+
+    async def remove_annotation(self, identity: Identity, key: str, *, value: str) -> None:
+        """Removes the annotation from the resource as long as it has that value; a resource that is gone has none.
+
+        Raises:
+            KubeRefused: it has another value, or none.
+        """
         ...
 
     async def write_status(self, identity: Identity, status: Mapping[str, object]) -> JsonObject | None:
@@ -114,6 +135,13 @@ class ApiServer:
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
         return await self._request("PATCH", path, query=query, body=manifest, content_type=APPLY)
 
+    async def create_child(self, manifest: Manifest) -> JsonObject:
+        """See `KubeClient`."""
+        metadata = manifest["metadata"]
+        assert isinstance(metadata, Mapping)
+        path = CHILD_PATHS[str(manifest["kind"])].format(namespace=metadata["namespace"], name="").removesuffix("/")
+        return await self._request("POST", path, query={"fieldManager": names.FIELD_MANAGER}, body=manifest)
+
     async def delete_child(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
         """See `KubeClient`."""
         path = CHILD_PATHS[kind].format(namespace=namespace, name=name)
@@ -121,10 +149,29 @@ class ApiServer:
 
     async def list_pods(self, namespace: str, selector: str) -> Sequence[JsonObject]:
         """See `KubeClient`."""
-        query = {"labelSelector": selector, "limit": str(PAGE_LIMIT)}
-        items = (await self._request("GET", f"/api/v1/namespaces/{namespace}/pods", query=query))["items"]
-        assert isinstance(items, list)
-        return items
+        return await self._list(f"/api/v1/namespaces/{namespace}/pods", selector)
+
+    async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[JsonObject]:
+        """See `KubeClient`."""
+        return await self._list(f"/apis/apps/v1/namespaces/{namespace}/replicasets", selector)
+
+    async def annotate_pod(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> None:
+        """See `KubeClient`."""
+        path, change = f"/api/v1/namespaces/{namespace}/pods/{name}", {"metadata": {"annotations": annotations}}
+        query = {"fieldManager": names.FIELD_MANAGER}
+        await self._find("PATCH", path, query=query, body=change, content_type=MERGE_PATCH)
+
+    async def remove_annotation(self, identity: Identity, key: str, *, value: str) -> None:
+        """See `KubeClient`."""
+        path = RESOURCE_PATH.format(namespace=identity.namespace, name=identity.name)
+        where = f"/metadata/annotations/{key.replace('~', '~0').replace('/', '~1')}"
+        operations = [
+            {"op": "test", "path": "/metadata/uid", "value": identity.uid},
+            {"op": "test", "path": where, "value": value},
+            {"op": "remove", "path": where},
+        ]
+        query = {"fieldManager": names.FIELD_MANAGER}
+        await self._find("PATCH", path, query=query, body=operations, content_type=JSON_PATCH)
 
     async def write_status(self, identity: Identity, status: Mapping[str, object]) -> JsonObject | None:
         """See `KubeClient`."""
@@ -179,6 +226,12 @@ class ApiServer:
     async def close(self) -> None:
         """Ends the session."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the client is typed in part
+
+    async def _list(self, path: str, selector: str) -> Sequence[JsonObject]:
+        query = {"labelSelector": selector, "limit": str(PAGE_LIMIT)}
+        items = (await self._request("GET", path, query=query))["items"]
+        assert isinstance(items, list)
+        return items
 
     async def _find(
         self,

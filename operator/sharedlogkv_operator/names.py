@@ -25,9 +25,19 @@ CLUSTER_LABEL: Final = f"{GROUP}/cluster"
 DIGEST_ANNOTATION: Final = f"{GROUP}/applied-digest"
 """On every child: the digest of the manifest last applied, which shows that a field is no longer wanted."""
 
+TRANSFER_ANNOTATION: Final = f"{GROUP}/transfer-leader"
+"""On a resource, by a person: the pod that shall lead. Removed once that is settled, one way or the other."""
+
 CONTAINER: Final = "replica"
 HTTP_PORT: Final = 8080
 ADMIN_PORT: Final = 9090
+PEER_PORT: Final = 8081
+
+PEER_SECRET_KEY: Final = "secret"
+"""Under which key of its Secret the secret is that replicas share; also the name of its file."""
+
+PEER_SECRET_DIRECTORY: Final = "/etc/sharedlogkv/peers"
+"""Where a replica finds it."""
 
 ENV_LOG: Final = "SLKV_REPLICA_LOG"
 ENV_TOPIC_ID: Final = "SLKV_REPLICA_TOPIC_ID"
@@ -35,3 +45,17 @@ ENV_WRITE_MODE: Final = "SLKV_REPLICA_WRITE_MODE"
 ENV_NAME: Final = "SLKV_REPLICA_NAME"
 ENV_HTTP_PORT: Final = "SLKV_REPLICA_HTTP_PORT"
 ENV_ADMIN_PORT: Final = "SLKV_REPLICA_ADMIN_PORT"
+ENV_LEASE_SECONDS: Final = "SLKV_REPLICA_LEASE_SECONDS"
+ENV_PEER_PORT: Final = "SLKV_REPLICA_PEER_PORT"
+ENV_PEER_ADDRESS: Final = "SLKV_REPLICA_PEER_ADDRESS"
+ENV_PEER_SECRET_FILE: Final = "SLKV_REPLICA_PEER_SECRET_FILE"
+ENV_DEFAULT_CONSISTENCY: Final = "SLKV_REPLICA_DEFAULT_CONSISTENCY"
+ENV_DEFAULT_MAX_LAG_MS: Final = "SLKV_REPLICA_DEFAULT_MAX_LAG_MS"
+
+
+def name_peer_secret(resource_name: str) -> str:
+    """The name of the Secret that holds what a resource's replicas share.
+
+    Not the resource's own name, as the other children have: a user's Secret may well bear that.
+    """
+    return f"{resource_name}-peers"

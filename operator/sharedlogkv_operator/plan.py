@@ -24,6 +24,13 @@ class ApplyChild:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateChild:
+    """Create this child, and fail if it is there after all."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteChild:
     """Delete this child, which is ours and no longer wanted; `uid` guards against a successor."""
 
@@ -37,25 +44,32 @@ class ForeignChild:
 
     Attributes:
         kind: its kind.
+        name: its name.
         owner: whose it seems to be, for people.
         leftover: it belonged to a resource of our name that was deleted, so the garbage collector is about to take it.
     """
 
     kind: str
+    name: str
     owner: str
     leftover: bool
 
 
-ChildAction = ApplyChild | DeleteChild
+ChildAction = ApplyChild | CreateChild | DeleteChild
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One kind of child: as it is wanted (None: not at all) and as it is (None: not there)."""
+    """One kind of child: as it is wanted (None: not at all) and as it is (None: not there).
+
+    What is `irreplaceable` holds something that can't be made again: it is written only over what was seen, never over
+    what another process has put there meanwhile.
+    """
 
     kind: str
     wanted: Manifest | None
     live: JsonObject | None
+    irreplaceable: bool = False
 
 
 def plan_children(identity: Identity, children: Sequence[Child]) -> tuple[ChildAction, ...] | ForeignChild:
@@ -66,13 +80,18 @@ def plan_children(identity: Identity, children: Sequence[Child]) -> tuple[ChildA
             if child.wanted is None:
                 continue
             return ForeignChild(
-                child.kind, owner=_describe_owner(child.live), leftover=_is_leftover(child.live, identity)
+                child.kind,
+                name=str(_metadata(child.live)["name"]),
+                owner=_describe_owner(child.live),
+                leftover=_is_leftover(child.live, identity),
             )
         if child.wanted is None:
             if child.live is not None:
                 actions.append(DeleteChild(child.kind, uid=str(_metadata(child.live)["uid"])))
-        elif child.live is None or not covers(child.live, child.wanted):
-            actions.append(ApplyChild(child.wanted))
+        elif child.live is None:
+            actions.append(CreateChild(child.wanted) if child.irreplaceable else ApplyChild(child.wanted))
+        elif not covers(child.live, child.wanted):
+            actions.append(ApplyChild(_pin_version(child.wanted, child.live) if child.irreplaceable else child.wanted))
     return tuple(actions)
 
 
@@ -98,6 +117,12 @@ def covers(live: object, wanted: object, *, quantities: bool = False) -> bool:
     return live == wanted or (
         quantities and _parse_quantity(live) is not None and _parse_quantity(live) == _parse_quantity(wanted)
     )
+
+
+def _pin_version(wanted: Manifest, live: JsonObject) -> Manifest:
+    """`wanted`, to be applied only as long as `live` is what is there."""
+    metadata = {**_metadata(wanted), "resourceVersion": _metadata(live)["resourceVersion"]}
+    return {**wanted, "metadata": metadata}
 
 
 def _metadata(live: JsonObject) -> JsonObject:

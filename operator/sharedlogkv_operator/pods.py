@@ -11,6 +11,8 @@ from sharedlogkv_operator.spec import JsonObject
 
 HARMLESS_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing"})
 TEXT_LIMIT: Final = 300
+DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
+"""The annotation by which a ReplicaSet's controller chooses the pod that goes first: that of the least cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,14 @@ class PodView:
         ip: where its replica can be asked; None as long as its container does not run.
         is_ready: whether it is ready.
         trouble: why it does not run, `reason: message`; empty if it does, or is just being started.
+        deletion_cost: what its annotation says of how late it should go; None where there is none.
     """
 
     name: str
     ip: str | None
     is_ready: bool
     trouble: str
+    deletion_cost: str | None = None
 
 
 def view_deployment(deployment: JsonObject) -> DeploymentView:
@@ -76,17 +80,25 @@ def view_pods(pods: Sequence[JsonObject], *, deployment_name: str) -> tuple[PodV
     return tuple(sorted(views, key=lambda view: view.name))
 
 
+def is_ended(pod: JsonObject) -> bool:
+    """Whether the pod's containers have ended for good."""
+    return _mapping(pod.get("status")).get("phase") in ("Succeeded", "Failed")
+
+
 def _view_pod(pod: JsonObject) -> PodView:
     status = _mapping(pod.get("status"))
     conditions = {condition.get("type"): condition for condition in _mappings(status.get("conditions"))}
     ip = status.get("podIP")
     containers = _mappings(status.get("containerStatuses"))
+    metadata = _mapping(pod.get("metadata"))
+    cost = _mapping(metadata.get("annotations")).get(DELETION_COST)
     is_running = any("running" in _mapping(container.get("state")) for container in containers)
     return PodView(
-        name=str(_mapping(pod.get("metadata")).get("name")),
+        name=str(metadata.get("name")),
         ip=str(ip) if ip and is_running else None,
         is_ready=_mapping(conditions.get("Ready")).get("status") == "True",
         trouble=_shorten(_explain(conditions, containers)),
+        deletion_cost=None if cost is None else str(cost),
     )
 
 
@@ -121,8 +133,7 @@ def _belongs(pod: JsonObject, deployment_name: str) -> bool:
 
 
 def _is_going(pod: JsonObject) -> bool:
-    phase = _mapping(pod.get("status")).get("phase")
-    return "deletionTimestamp" in _mapping(pod.get("metadata")) or phase in ("Succeeded", "Failed")
+    return "deletionTimestamp" in _mapping(pod.get("metadata")) or is_ended(pod)
 
 
 def _shorten(text: str) -> str:

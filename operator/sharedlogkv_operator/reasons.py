@@ -11,13 +11,18 @@ class Reason(Enum):
     SERVING = "Serving"
     TOPIC_BOUND = "TopicBound"
     REPLICATION_FACTOR_LOW = "ReplicationFactorLow"
+    FOREIGN_RECORDS = "ForeignRecords"
     SETTLED = "Settled"
     NOT_STALLED = "NotStalled"
+    ELECTED = "Elected"
 
     # On its way.
     PROGRESSING = "Progressing"
     ROLLING_OUT = "RollingOut"
     REPLICAS_NOT_READY = "ReplicasNotReady"
+    WRITE_MODE_CHANGING = "WriteModeChanging"
+    NO_LEADER = "NoLeader"
+    LEADER_UNKNOWN = "LeaderUnknown"
     CHILD_TERMINATING = "ChildTerminating"
     DELETING = "Deleting"
 
@@ -33,6 +38,7 @@ class Reason(Enum):
     TOPIC_INCOMPATIBLE = "TopicIncompatible"
     TOPIC_LOST = "TopicLost"
     TOPIC_REPLACED = "TopicReplaced"
+    LEADERSHIP_REFUSED = "LeadershipRefused"
     CHILD_CONFLICT = "ChildConflict"
     CHILD_REFUSED = "ChildRefused"
     INTERNAL_ERROR = "InternalError"
@@ -46,6 +52,7 @@ STALLED: Final = frozenset(
         Reason.TOPIC_INCOMPATIBLE,
         Reason.TOPIC_LOST,
         Reason.TOPIC_REPLACED,
+        Reason.LEADERSHIP_REFUSED,
         Reason.CHILD_CONFLICT,
         Reason.CHILD_REFUSED,
         Reason.INTERNAL_ERROR,

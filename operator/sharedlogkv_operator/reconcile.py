@@ -26,7 +26,8 @@ from sharedlogkv_operator.errors import (
     KubeUnavailable,
     SpecInvalid,
 )
-from sharedlogkv_operator.events import Deed, Event, build_event, derive_events
+from sharedlogkv_operator.events import NEW_TOPIC_DEEDS, Deed, Event, build_event, derive_events
+from sharedlogkv_operator.handover import Handover
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_pool import KafkaClusters
 from sharedlogkv_operator.kube import KubeClient
@@ -39,11 +40,13 @@ from sharedlogkv_operator.spec import (
     PinnedTopic,
     ReclaimPolicy,
     Resource,
+    WriteMode,
     build_pinned,
     parse_identity,
     parse_resource,
 )
 from sharedlogkv_operator.status import (
+    TOPIC_IS_FIT,
     Condition,
     Outcome,
     Verdict,
@@ -59,8 +62,7 @@ DELETION_DEADLINE: Final = timedelta(seconds=120)
 
 SOON_SECONDS: Final = 5.0
 BUSY_SECONDS: Final = 1.0
-TOPIC_IS_THERE: Final = frozenset({Reason.TOPIC_BOUND, Reason.REPLICATION_FACTOR_LOW})
-
+WISH_SECONDS: Final = 1.0
 RETRY_REASONS: Final = frozenset(
     {
         Reason.KAFKA_UNAVAILABLE,
@@ -69,6 +71,7 @@ RETRY_REASONS: Final = frozenset(
         Reason.NOT_ENOUGH_BROKERS,
         Reason.TOPIC_ABSENT,
         Reason.CHILD_REFUSED,
+        Reason.LEADERSHIP_REFUSED,
     }
 )
 
@@ -125,6 +128,7 @@ class Reconciler:
         self._kube = kube
         self._kafka = kafka
         self._children = Children(kube, replica_client, default_image=default_image)
+        self._handover = Handover(kube, self._children, replica_client=replica_client, now=now)
         self._instance = instance
         self._now = now
         self._first_failures: dict[str, datetime] = {}  # by uid; a restart only gives a deletion more time
@@ -193,10 +197,17 @@ class Reconciler:
             if written is None:
                 return Result(None)
             body, resource = written, parse_resource(written)
-        outcome = Outcome(topic.verdict, topic.pinned)
+        wants_leader = resource.spec.write_mode is WriteMode.LEADER
+        outcome = Outcome(topic.verdict, topic.pinned, wants_leader=wants_leader)
         if topic.pinned is not None:
             outcome = await self._settle_children(resource, outcome, topic_id=topic.pinned.id)
-        return await self._conclude(body, resource.identity, outcome, deeds=topic.events)
+        wish = await self._handover.advance(resource, outcome.replicas)
+        if wish is None or wish.event is None:
+            result = await self._conclude(body, resource.identity, outcome, deeds=topic.events)
+            return result if wish is None or result.backs_off else replace(result, after_seconds=WISH_SECONDS)
+        result = await self._conclude(body, resource.identity, outcome, deeds=(*topic.events, wish.event))
+        await self._handover.forget(resource.identity, wish)
+        return result
 
     async def _acknowledge(self, body: JsonObject, resource: Resource) -> tuple[JsonObject, Resource]:
         """Says in the status that this generation is being acted upon, unless it says so already."""
@@ -246,7 +257,7 @@ class Reconciler:
     async def _settle_children(self, resource: Resource, outcome: Outcome, *, topic_id: str) -> Outcome:
         """Applies the children, and sees how the replicas are."""
         try:
-            is_topic_seen = outcome.topic is not None and outcome.topic.reason in TOPIC_IS_THERE
+            is_topic_seen = outcome.topic is not None and outcome.topic.reason in TOPIC_IS_FIT
             applied = await self._children.apply(resource, topic_id=topic_id, keeps_brokers=not is_topic_seen)
             if isinstance(applied, Verdict):
                 return replace(outcome, problem=applied)
@@ -302,7 +313,7 @@ class Reconciler:
             await self._kube.write_status(identity, status)
         conditions = judge(outcome)
         transitions = derive_events(before, conditions)
-        if deeds:  # they say what the topic's transition to bound would repeat
+        if any(deed.reason in NEW_TOPIC_DEEDS for deed in deeds):
             transitions = tuple(event for event in transitions if event.reason != Reason.TOPIC_BOUND.value)
         await self._post(identity, deeds + transitions)
         return _schedule(conditions)

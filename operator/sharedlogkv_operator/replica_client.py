@@ -1,14 +1,16 @@
-"""Asks replicas how they are: the /status document on their admin port."""
+"""Asks replicas how they are, and the leader to hand over: on their admin port."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, Protocol
 
 import aiohttp
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.errors import ReplicaUnreachable
+from sharedlogkv_operator.leadership import LeaderReport
 
 REQUEST_SECONDS: Final = 2.0
 DOCUMENT_LIMIT_BYTES: Final = 64 * 1024
@@ -23,22 +25,34 @@ class ReplicaStatus:
         reason: why, or why not, in one word.
         message: the same for people.
         lag_seconds: by how much it is behind the log.
+        leadership: what it tells of the leader; None where it tells nothing (an earlier version).
+        foreign_records: how many records it has seen that no leader wrote.
     """
 
     is_ready: bool
     reason: str
     message: str
     lag_seconds: float
+    leadership: LeaderReport | None = None
+    foreign_records: int = 0
 
 
 class ReplicaClient(Protocol):
-    """Where the reconcile learns how a replica is."""
+    """Where the reconcile learns how a replica is, and may ask a leader to hand over."""
 
     async def read_status(self, ip: str) -> ReplicaStatus:
         """What the replica at this address tells.
 
         Raises:
             ReplicaUnreachable: it did not tell in time, or nothing that we understand.
+        """
+        ...
+
+    async def transfer_leadership(self, ip: str, *, to: str, secret: str) -> None:
+        """Has the leader at this address hand over to the replica named `to`; `secret` is what replicas share.
+
+        Raises:
+            ReplicaUnreachable: it did not, for the reason that the text gives; or it gave no answer, and may have.
         """
         ...
 
@@ -54,10 +68,34 @@ def parse_replica_status(document: object) -> ReplicaStatus:
         lag = log.get("lagSeconds") if isinstance(log, Mapping) else None
         match document.get("ready"), document.get("reason"), document.get("message"), lag:
             case bool() as is_ready, str() as reason, str() as message, (int() | float()) as lag_seconds:
-                return ReplicaStatus(is_ready, reason, message, float(lag_seconds))
+                return ReplicaStatus(
+                    is_ready,
+                    reason,
+                    message,
+                    float(lag_seconds),
+                    leadership=_parse_leadership(document.get("leader")),
+                    foreign_records=_parse_count(document.get("foreignRecords")),
+                )
             case _:
                 pass
     raise ReplicaUnreachable("its /status is none that this operator understands: is its image of another version?")
+
+
+def _parse_leadership(leader: object) -> LeaderReport | None:
+    match leader:
+        case {"role": str() as role, "term": term, "name": name, "leaseHolds": bool() as holds, "refusal": refusal}:
+            return LeaderReport(
+                is_leader=role == "leader" and holds,
+                name=name if isinstance(name, str) and name else None,
+                term=term if isinstance(term, int) else None,
+                refusal=refusal if isinstance(refusal, str) else "",
+            )
+        case _:
+            return None
+
+
+def _parse_count(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 class HttpReplicaClient:
@@ -76,18 +114,32 @@ class HttpReplicaClient:
 
     async def read_status(self, ip: str) -> ReplicaStatus:
         """See `ReplicaClient`."""
-        host = f"[{ip}]" if ":" in ip else ip
         try:
-            async with self._session.get(f"http://{host}:{self._port}/status") as response:
+            async with self._session.get(f"{self._locate(ip)}/status") as response:
                 response.raise_for_status()
                 document = json.loads(await _read(response))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise ReplicaUnreachable(f"its /status can't be read: {str(error) or type(error).__name__}") from error
         return parse_replica_status(document)
 
+    async def transfer_leadership(self, ip: str, *, to: str, secret: str) -> None:
+        """See `ReplicaClient`."""
+        url, headers = f"{self._locate(ip)}/leader/transfer", {"Authorization": f"Bearer {secret}"}
+        try:
+            async with self._session.post(url, params={"to": to}, headers=headers) as response:
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    text = (await _read(response)).decode(errors="replace")
+                    raise ReplicaUnreachable(f"the leader says {response.status}: {text}")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ReplicaUnreachable(f"no answer from the leader: {str(error) or type(error).__name__}") from error
+
     async def close(self) -> None:
         """Ends the session."""
         await self._session.close()
+
+    def _locate(self, ip: str) -> str:
+        host = f"[{ip}]" if ":" in ip else ip
+        return f"http://{host}:{self._port}"
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

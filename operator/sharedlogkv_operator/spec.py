@@ -21,8 +21,18 @@ JsonObject = Mapping[str, object]
 class WriteMode(Enum):
     """Who may write."""
 
+    LEADER = "Leader"
     LEADERLESS = "Leaderless"
     READ_ONLY = "ReadOnly"
+
+
+class Consistency(Enum):
+    """What a read promises that asks for nothing else."""
+
+    EVENTUAL = "Eventual"
+    BOUNDED = "Bounded"
+    SESSION = "Session"
+    LINEARIZABLE = "Linearizable"
 
 
 class ReclaimPolicy(Enum):
@@ -41,6 +51,14 @@ class TopicSpec:
     min_in_sync_replicas: int
     config: Mapping[str, str]
     reclaim_policy: ReclaimPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class ReadsSpec:
+    """How reads are answered that do not say it themselves; `max_lag_ms` bounds a bounded one."""
+
+    default_consistency: Consistency
+    max_lag_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,8 @@ class Spec:
     bootstrap_servers: str
     topic: TopicSpec
     write_mode: WriteMode
+    lease_seconds: int
+    reads: ReadsSpec
     replicas: int
     image: str | None
     resources: JsonObject
@@ -113,11 +133,19 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A SharedLogKV: who it is, what is wanted, and what its status records for us to come back to."""
+    """A SharedLogKV: who it is, what is wanted, and what its status records for us to come back to.
+
+    Attributes:
+        identity: who it is.
+        spec: what is wanted for good.
+        pinned: the topic that it is bound to; None before the first time.
+        annotations: what is asked for in passing: its annotations under our prefix.
+    """
 
     identity: Identity
     spec: Spec
     pinned: PinnedTopic | None
+    annotations: Mapping[str, str]
 
 
 POD_SPEC_FIELDS = ("nodeSelector", "tolerations", "affinity", "priorityClassName", "imagePullSecrets")
@@ -159,6 +187,11 @@ def parse_resource(body: JsonObject) -> Resource:
             identity=identity,
             spec=_parse_spec(_object(body["spec"]), identity),
             pinned=_parse_pinned(_object(body.get("status", {}))),
+            annotations={
+                key: _string(value)
+                for key, value in _object(_object(body["metadata"]).get("annotations", {})).items()
+                if key.startswith(f"{names.GROUP}/")
+            },
         )
 
     return _guard(parse, body)
@@ -175,6 +208,7 @@ def parse_time(text: str) -> datetime:
 
 def _parse_spec(spec: JsonObject, identity: Identity) -> Spec:
     topic = _object(spec["topic"])
+    reads = _object(spec["reads"])
     config = {key: _string(value) for key, value in _object(topic.get("config", {})).items()}
     image = spec.get("image")
     return Spec(
@@ -187,6 +221,10 @@ def _parse_spec(spec: JsonObject, identity: Identity) -> Spec:
             reclaim_policy=ReclaimPolicy(topic["reclaimPolicy"]),
         ),
         write_mode=WriteMode(spec["writeMode"]),
+        lease_seconds=_integer(_object(spec["leader"])["leaseSeconds"]),
+        reads=ReadsSpec(
+            default_consistency=Consistency(reads["defaultConsistency"]), max_lag_ms=_integer(reads["maxLagMs"])
+        ),
         replicas=_integer(spec["replicas"]),
         image=None if image is None else _string(image),
         resources=_object(spec.get("resources", {})),

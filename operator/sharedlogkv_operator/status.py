@@ -9,13 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 from sharedlogkv_operator.desired import build_selector_text
-from sharedlogkv_operator.pods import DeploymentView
+from sharedlogkv_operator.leadership import Leadership
+from sharedlogkv_operator.pods import DeploymentView, PodView
 from sharedlogkv_operator.reasons import STALLED, Reason
-from sharedlogkv_operator.spec import Identity, JsonObject, PinnedTopic, build_pinned
+from sharedlogkv_operator.spec import Identity, JsonObject, PinnedTopic, WriteMode, build_pinned
 
-TROUBLES_SHOWN = 3
+TROUBLES_SHOWN: Final = 3
+TOPIC_IS_FIT: Final = frozenset({Reason.TOPIC_BOUND, Reason.REPLICATION_FACTOR_LOW, Reason.FOREIGN_RECORDS})
+"""With these the topic serves, and TopicReady is True."""
 
 
 class Truth(Enum):
@@ -43,12 +47,20 @@ class Replicas:
         deployment: the Deployment's standing.
         troubles: why replicas do not serve, each once.
         lag_seconds: the largest lag among those that are ready; None when none told.
+        pods: those of the pods that are not on their way out.
+        leadership: who leads; None where there is to be no leader.
+        foreign_records: how many records a replica has seen that no leader wrote.
+        awaited_mode: the write mode to which they are on the way through ReadOnly; None when they are in theirs.
     """
 
     wanted: int
     deployment: DeploymentView
     troubles: tuple[str, ...]
     lag_seconds: float | None
+    pods: tuple[PodView, ...] = ()
+    leadership: Leadership | None = None
+    foreign_records: int = 0
+    awaited_mode: WriteMode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +72,14 @@ class Outcome:
         pinned: the topic that the resource is bound to.
         problem: what stands in the way of everything else (the spec, a child, a deletion); None for nothing.
         replicas: the replicas; None where they were not looked at. Never None with a fit topic and no problem.
+        wants_leader: the write mode is Leader.
     """
 
     topic: Verdict | None
     pinned: PinnedTopic | None
     problem: Verdict | None = None
     replicas: Replicas | None = None
+    wants_leader: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +150,14 @@ def build_status(body: JsonObject, identity: Identity, outcome: Outcome, *, now:
         status["topic"] = previous["topic"]
     if replicas is not None and replicas.lag_seconds is not None:
         status["lagSeconds"] = int(replicas.lag_seconds)
+    if replicas is not None and replicas.leadership is not None and replicas.leadership.leader is not None:
+        status["leader"] = {"name": replicas.leadership.leader.name, "term": replicas.leadership.leader.term}
     return status
 
 
 def judge(outcome: Outcome) -> tuple[Condition, ...]:
-    """The four conditions that an outcome amounts to."""
-    topic = outcome.topic or Verdict(Reason.PROGRESSING, "the topic was not looked at yet")
+    """The conditions that an outcome amounts to; LeaderElected is one of them where a leader is wanted."""
+    topic = _judge_records(outcome.topic or Verdict(Reason.PROGRESSING, "the topic was not looked at yet"), outcome)
     topic_truth = _judge_topic(topic.reason)
     if outcome.problem is not None:
         ready_truth, ready = Truth.FALSE, outcome.problem
@@ -150,6 +166,9 @@ def judge(outcome: Outcome) -> tuple[Condition, ...]:
     else:
         assert outcome.replicas is not None  # with a topic and no problem, there is a Deployment
         ready_truth, ready = _judge_replicas(outcome.replicas)
+    leader_truth, leader = _judge_leadership(outcome.replicas)
+    if outcome.wants_leader and ready_truth is Truth.TRUE and leader_truth is Truth.FALSE:
+        ready_truth, ready = leader_truth, leader
     is_stalled = ready.reason in STALLED
     is_rolling = outcome.replicas is not None and outcome.replicas.deployment.replicas > outcome.replicas.wanted
     if is_stalled:
@@ -169,20 +188,63 @@ def judge(outcome: Outcome) -> tuple[Condition, ...]:
     return (
         Condition("Ready", ready_truth, ready.reason.value, ready.message),
         Condition("TopicReady", topic_truth, topic.reason.value, topic.message),
+        *(
+            [Condition("LeaderElected", leader_truth, leader.reason.value, leader.message)]
+            if outcome.wants_leader
+            else []
+        ),
         reconciling,
         stalled,
     )
 
 
 def _judge_topic(reason: Reason) -> Truth:
-    if reason in (Reason.TOPIC_BOUND, Reason.REPLICATION_FACTOR_LOW):
+    if reason in TOPIC_IS_FIT:
         return Truth.TRUE
     # Kafka out of reach says nothing about the topic.
     return Truth.UNKNOWN if reason in (Reason.KAFKA_UNAVAILABLE, Reason.PROGRESSING) else Truth.FALSE
 
 
+def _judge_records(topic: Verdict, outcome: Outcome) -> Verdict:
+    """The verdict on the topic, with what its records say where a leader should have written them all."""
+    count = outcome.replicas.foreign_records if outcome.replicas is not None else 0
+    if not outcome.wants_leader or not count or topic.reason is not Reason.TOPIC_BOUND:
+        return topic
+    records = "1 record in it was" if count == 1 else f"{count} records in it were"
+    return Verdict(
+        Reason.FOREIGN_RECORDS,
+        f"{topic.message}; {records} written by somebody else than the leader, past every condition: keep others off "
+        f"by Kafka's ACLs",
+    )
+
+
+def _judge_leadership(replicas: Replicas | None) -> tuple[Truth, Verdict]:
+    if replicas is None:
+        return Truth.UNKNOWN, Verdict(Reason.LEADER_UNKNOWN, "the replicas were not looked at")
+    if replicas.leadership is None:
+        return Truth.FALSE, Verdict(Reason.WRITE_MODE_CHANGING, _describe_mode_change(replicas))
+    leader = replicas.leadership.leader
+    if leader is not None:
+        return Truth.TRUE, Verdict(Reason.ELECTED, f"{leader.name} leads, term {leader.term}")
+    if not replicas.leadership.is_told:
+        return Truth.UNKNOWN, Verdict(Reason.LEADER_UNKNOWN, "no replica tells who leads")
+    if replicas.leadership.refusal:
+        return Truth.FALSE, Verdict(Reason.LEADERSHIP_REFUSED, replicas.leadership.refusal)
+    return Truth.FALSE, Verdict(Reason.NO_LEADER, "no replica leads yet: writes wait for one, reads go on")
+
+
+def _describe_mode_change(replicas: Replicas) -> str:
+    mode = replicas.awaited_mode.value if replicas.awaited_mode else "another one"
+    return (
+        f"on the way to writeMode {mode} all replicas go through ReadOnly, so that no writer of the former mode is "
+        f"left; {replicas.deployment.updated} of {replicas.wanted} are there; reads go on, writes wait"
+    )
+
+
 def _judge_replicas(replicas: Replicas) -> tuple[Truth, Verdict]:
     deployment, wanted = replicas.deployment, replicas.wanted
+    if replicas.awaited_mode is not None:
+        return Truth.FALSE, Verdict(Reason.WRITE_MODE_CHANGING, _describe_mode_change(replicas))
     troubles = replicas.troubles[:TROUBLES_SHOWN]
     why = f"; {'; '.join(troubles)}" if troubles else ""
     if deployment.failure:

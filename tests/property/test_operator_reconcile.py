@@ -29,6 +29,7 @@ class Faults:
         self._world = world
         self._turns = turns
         self._moments = 0
+        self._secret: str | None = None
 
     def __call__(self, moment: str) -> None:
         self.check()
@@ -45,6 +46,9 @@ class Faults:
     def check(self) -> None:
         """What must hold at every moment."""
         world = self._world
+        # What replicas share is made once, whatever became of the answer.
+        self._secret = self._secret or world.peer_secret
+        assert world.is_gone() or self._secret == world.peer_secret
         # A topic is created at most once, whatever became of the answer.
         assert world.kafka.created <= 1
         if world.is_gone() or "topic" not in world.body.get("status", {}):
@@ -67,11 +71,11 @@ TURNS = st.dictionaries(st.integers(1, 60), st.integers(0, 5), max_size=12)
 
 
 @settings(deadline=None)
-@given(turns=TURNS, policy=st.sampled_from(["Retain", "Delete"]))
-def test_a_resource_becomes_ready_after_any_faults(turns: dict[int, int], policy: str) -> None:
+@given(turns=TURNS, policy=st.sampled_from(["Retain", "Delete"]), mode=st.sampled_from(["Leader", "Leaderless"]))
+def test_a_resource_becomes_ready_after_any_faults(turns: dict[int, int], policy: str, mode: str) -> None:
     async def scenario() -> None:
         world = World()
-        world.create(spec={"topic": {"reclaimPolicy": policy}})
+        world.create(spec={"topic": {"reclaimPolicy": policy}, "writeMode": mode})
         faults = Faults(world, turns)
         world.kube.interfere = world.kafka.interfere = faults
         for _ in range(5):
@@ -82,7 +86,7 @@ def test_a_resource_becomes_ready_after_any_faults(turns: dict[int, int], policy
         await world.reconcile()
         faults.check()
         assert world.condition("Ready").truth is Truth.TRUE
-        assert len(world.kube.children) == 3
+        assert len(world.kube.children) == (4 if mode == "Leader" else 3)
         version = world.body["metadata"]["resourceVersion"]
         await world.reconcile()
         assert world.body["metadata"]["resourceVersion"] == version

@@ -4,10 +4,17 @@ from typing import Any, Protocol
 
 import pytest
 
-from sharedlogkv_operator.desired import build_deployment, build_pod_disruption_budget, build_service
+from sharedlogkv_operator.desired import (
+    build_deployment,
+    build_peer_secret,
+    build_pod_disruption_budget,
+    build_service,
+    parse_peer_secret,
+)
 from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable
 from sharedlogkv_operator.events import Event, build_event
 from sharedlogkv_operator.kube import KubeClient
+from sharedlogkv_operator.names import name_peer_secret
 from sharedlogkv_operator.spec import Resource, parse_resource
 from tests.support.operator_world import START
 
@@ -29,6 +36,10 @@ class KubeSite(Protocol):
 
     async def read(self, kind: str, name: str) -> Manifest | None:
         """The object, past the client under test."""
+        ...
+
+    async def annotate(self, annotations: dict[str, str]) -> None:
+        """Annotates the SharedLogKV."""
         ...
 
     async def recreate(self) -> None:
@@ -84,6 +95,27 @@ class KubeContract:
             child = await site.kube.get_child(kind, site.namespace, "store")
             assert child is not None
             assert child["metadata"]["uid"] == first["metadata"]["uid"]  # type: ignore[index]  # opaque values
+
+    @pytest.mark.asyncio
+    async def test_what_is_created_is_never_written_over_another_one(self, site: KubeSite) -> None:
+        resource = await get(site)
+        await site.kube.create_child(build_peer_secret(resource, value="a" * 40))
+        name = name_peer_secret("store")
+        with pytest.raises(KubeUnavailable):
+            await site.kube.create_child(build_peer_secret(resource, value="b" * 40))
+        found = await site.kube.get_child("Secret", site.namespace, name)
+        assert found is not None
+        assert parse_peer_secret(found) == "a" * 40
+
+    @pytest.mark.asyncio
+    async def test_what_is_applied_over_one_version_is_not_applied_over_another(self, site: KubeSite) -> None:
+        resource = await get(site)
+        created: Any = await site.kube.create_child(build_peer_secret(resource, value="a" * 40))
+        manifest: Manifest = build_peer_secret(resource, value="b" * 40)
+        manifest["metadata"]["resourceVersion"] = created["metadata"]["resourceVersion"]
+        assert parse_peer_secret(await site.kube.apply_child(manifest)) == "b" * 40
+        with pytest.raises(KubeUnavailable):
+            await site.kube.apply_child(manifest)
 
     @pytest.mark.asyncio
     async def test_a_field_that_is_no_longer_applied_goes(self, site: KubeSite) -> None:
@@ -150,3 +182,17 @@ class KubeContract:
     @pytest.mark.asyncio
     async def test_pods_are_listed_by_their_labels(self, site: KubeSite) -> None:
         assert list(await site.kube.list_pods(site.namespace, "a=b,c=d")) == []
+        assert list(await site.kube.list_replica_sets(site.namespace, "a=b,c=d")) == []
+
+    @pytest.mark.asyncio
+    async def test_a_pod_that_is_gone_takes_no_annotation_and_that_is_no_trouble(self, site: KubeSite) -> None:
+        await site.kube.annotate_pod(site.namespace, "absent", {"a": "b", "c": None})
+
+    @pytest.mark.asyncio
+    async def test_an_annotation_goes_as_long_as_it_has_the_value_that_was_seen(self, site: KubeSite) -> None:
+        await site.annotate({"sharedlog.dev/transfer-leader": "pod-1", "other": "x"})
+        identity = (await get(site)).identity
+        with pytest.raises(KubeRefused):
+            await site.kube.remove_annotation(identity, "sharedlog.dev/transfer-leader", value="pod-2")
+        await site.kube.remove_annotation(identity, "sharedlog.dev/transfer-leader", value="pod-1")
+        assert (await read(site, "SharedLogKV"))["metadata"]["annotations"] == {"other": "x"}

@@ -44,6 +44,7 @@ class FakeKube:
         self.resources: dict[tuple[str, str], Manifest] = {}
         self.children: dict[tuple[str, str, str], Manifest] = {}
         self.pods: list[Manifest] = []
+        self.replica_sets: list[Manifest] = []
         self.events: dict[str, Manifest] = {}
         self.calls: list[str] = []
         self._versions = itertools.count(100)
@@ -85,6 +86,9 @@ class FakeKube:
             key = (manifest["kind"], metadata["namespace"], metadata["name"])
             old = self.children.get(key)
             new = copy.deepcopy(manifest)
+            seen = metadata.get("resourceVersion")
+            if seen is not None and (old is None or old["metadata"]["resourceVersion"] != seen):
+                raise KubeUnavailable("the object has been modified")
             kept = old["metadata"] if old else {"uid": f"uid-{next(self._versions)}", "generation": 0}
             new["metadata"] |= {"uid": kept["uid"], "generation": kept["generation"]}
             if old is not None:
@@ -95,6 +99,19 @@ class FakeKube:
                 new["metadata"]["generation"] += 1
                 self._touch(new)
                 self.children[key] = new
+            return copy.deepcopy(new)
+
+    async def create_child(self, manifest: Manifest) -> Manifest:
+        """See `KubeClient`."""
+        with self._call("create_child"):
+            metadata = manifest["metadata"]
+            key = (manifest["kind"], metadata["namespace"], metadata["name"])
+            if key in self.children:
+                raise KubeUnavailable("it already exists")
+            new = copy.deepcopy(manifest)
+            new["metadata"] |= {"uid": f"uid-{next(self._versions)}", "generation": 1}
+            self._touch(new)
+            self.children[key] = new
             return copy.deepcopy(new)
 
     async def delete_child(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
@@ -110,12 +127,32 @@ class FakeKube:
     async def list_pods(self, namespace: str, selector: str) -> Sequence[Manifest]:
         """See `KubeClient`."""
         with self._call("list_pods"):
-            wanted = dict(part.split("=") for part in selector.split(","))
-            return [
-                copy.deepcopy(pod)
-                for pod in self.pods
-                if pod["metadata"]["namespace"] == namespace and wanted.items() <= pod["metadata"]["labels"].items()
-            ]
+            return _select(self.pods, namespace, selector)
+
+    async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[Manifest]:
+        """See `KubeClient`."""
+        with self._call("list_replica_sets"):
+            return _select(self.replica_sets, namespace, selector)
+
+    async def annotate_pod(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> None:
+        """See `KubeClient`."""
+        with self._call("annotate_pod"):
+            for pod in self.pods:
+                if (pod["metadata"]["namespace"], pod["metadata"]["name"]) == (namespace, name):
+                    kept = {**pod["metadata"].get("annotations", {}), **annotations}
+                    pod["metadata"]["annotations"] = {key: value for key, value in kept.items() if value is not None}
+
+    async def remove_annotation(self, identity: Identity, key: str, *, value: str) -> None:
+        """See `KubeClient`."""
+        with self._call("remove_annotation"):
+            body = self.resources.get((identity.namespace, identity.name))
+            if body is None:
+                return
+            metadata = body["metadata"]
+            if metadata["uid"] != identity.uid or metadata.get("annotations", {}).get(key) != value:
+                raise KubeRefused("testing a value failed")
+            del metadata["annotations"][key]
+            self._touch(body)
 
     async def write_status(self, identity: Identity, status: Mapping[str, object]) -> Manifest | None:
         """See `KubeClient`."""
@@ -171,6 +208,15 @@ class FakeKube:
     def _call(self, name: str) -> "_Interfered":
         self.calls.append(name)
         return _Interfered(self.interfere, name)
+
+
+def _select(objects: Sequence[Manifest], namespace: str, selector: str) -> list[Manifest]:
+    wanted = dict(part.split("=") for part in selector.split(","))
+    return [
+        copy.deepcopy(item)
+        for item in objects
+        if item["metadata"]["namespace"] == namespace and wanted.items() <= item["metadata"]["labels"].items()
+    ]
 
 
 class FakeKafka:
@@ -243,10 +289,12 @@ class FakeKafka:
 
 
 class FakeReplicas:
-    """A `ReplicaClient` that tells what is set for an address."""
+    """A `ReplicaClient` that tells what is set for an address, and notes which hand-overs it was asked for."""
 
     def __init__(self) -> None:
         self.statuses: dict[str, ReplicaStatus] = {}
+        self.transfers: list[tuple[str, str, str]] = []
+        self.transfer_error = ""
 
     async def read_status(self, ip: str) -> ReplicaStatus:
         """See `ReplicaClient`."""
@@ -254,6 +302,12 @@ class FakeReplicas:
             return self.statuses[ip]
         except KeyError:
             raise ReplicaUnreachable("its /status can't be read: nobody is there") from None
+
+    async def transfer_leadership(self, ip: str, *, to: str, secret: str) -> None:
+        """See `ReplicaClient`."""
+        self.transfers.append((ip, to, secret))
+        if self.transfer_error:
+            raise ReplicaUnreachable(self.transfer_error)
 
 
 class _Interfered:

@@ -30,6 +30,8 @@ def build_resource_body(*, spec: Manifest | None = None, metadata: Manifest | No
             "kafka": {"bootstrapServers": SERVERS},
             "topic": topic,
             "writeMode": "Leaderless",
+            "leader": {"leaseSeconds": 3},
+            "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
             "replicas": 3,
             "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
             **overrides,

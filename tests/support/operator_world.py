@@ -1,8 +1,11 @@
 """A reconciler among fakes: everything that one needs to see what a pass does."""
 
+import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sharedlogkv_operator.desired import parse_peer_secret
+from sharedlogkv_operator.mode_change import parse_template_mode
 from sharedlogkv_operator.reconcile import Reconciler, Result
 from sharedlogkv_operator.status import Condition, parse_conditions
 from tests.support.operator_fakes import FakeKafka, FakeKube, FakeReplicas, Interfere, never
@@ -12,7 +15,8 @@ Manifest = dict[str, Any]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WRITES = frozenset(
-    {"apply_child", "delete_child", "write_status", "write_finalizers", "post_event"}
+    {"apply_child", "create_child", "delete_child", "write_status", "write_finalizers", "post_event"}
+    | {"annotate_pod", "remove_annotation"}
     | {"create_topic", "alter_topic", "delete_topic"}
 )
 
@@ -68,6 +72,11 @@ class World:
         """Its Deployment, if there is one."""
         return self.kube.children.get(("Deployment", "demo", "store"))
 
+    @property
+    def write_mode(self) -> str | None:
+        """The write mode in which the Deployment makes its pods."""
+        return None if self.deployment is None else parse_template_mode(self.deployment)
+
     def serve(self) -> None:
         """Makes the Deployment have all its replicas, as a cluster would."""
         deployment = self.deployment
@@ -77,6 +86,39 @@ class World:
             "observedGeneration": deployment["metadata"]["generation"],
             **dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), count),
         }
+
+    def add_pod(self, name: str, *, ip: str, is_ready: bool) -> None:
+        """Adds a running pod of the Deployment, in its present template."""
+        deployment = self.deployment
+        assert deployment is not None
+        metadata = {
+            "namespace": "demo",
+            "name": name,
+            "labels": dict(deployment["spec"]["template"]["metadata"]["labels"]),
+            "ownerReferences": [{"kind": "ReplicaSet", "name": name.rpartition("-")[0]}],
+        }
+        status = {
+            "podIP": ip,
+            "conditions": [{"type": "Ready", "status": str(is_ready)}],
+            "containerStatuses": [{"state": {"running": {}}}],
+        }
+        spec = copy.deepcopy(deployment["spec"]["template"]["spec"])
+        self.kube.pods.append({"metadata": metadata, "spec": spec, "status": status})
+
+    def annotate(self, annotations: dict[str, str]) -> None:
+        """Annotates the resource, as a user would."""
+        self.body["metadata"].setdefault("annotations", {}).update(annotations)
+
+    @property
+    def peer_secret(self) -> str | None:
+        """What the replicas share; None if there is no such Secret."""
+        secret = self.kube.children.get(("Secret", "demo", "store-peers"))
+        return None if secret is None else parse_peer_secret(secret)
+
+    @property
+    def last_event(self) -> Manifest:
+        """The event that was posted last."""
+        return list(self.kube.events.values())[-1]
 
     @property
     def event_reasons(self) -> list[str]:

@@ -23,6 +23,16 @@ from sharedlogkv_replica.server.http_messages import Request, Response
 
 ROOT = Path(__file__).parents[2]
 TOPIC_ID = "31p46z8rQ1CUmOLGhmY2OQ"
+LEADER_SETTINGS = {
+    "SLKV_REPLICA_LEASE_SECONDS",
+    "SLKV_REPLICA_PEER_PORT",
+    "SLKV_REPLICA_PEER_ADDRESS",
+    "SLKV_REPLICA_PEER_SECRET_FILE",
+    "SLKV_REPLICA_DEFAULT_CONSISTENCY",
+    "SLKV_REPLICA_DEFAULT_MAX_LAG_MS",
+}
+"""What a replica must be told to lead and to answer reads; the operator gives it already."""
+POD = {"metadata.name": "store-abc", "status.podIP": "10.0.0.1"}
 
 
 def container(write_mode: str) -> Mapping[str, object]:
@@ -35,6 +45,8 @@ def container(write_mode: str) -> Mapping[str, object]:
             "kafka": {"bootstrapServers": "kafka-1:9092,kafka-2:9092"},
             "topic": {"replicationFactor": 3, "minInSyncReplicas": 2, "reclaimPolicy": "Retain"},
             "writeMode": write_mode,
+            "leader": {"leaseSeconds": 3},
+            "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
             "replicas": 3,
         },
     }
@@ -44,13 +56,19 @@ def container(write_mode: str) -> Mapping[str, object]:
     return found
 
 
+def environment(write_mode: str) -> dict[str, str]:
+    """The environment that a replica gets, as the kubelet makes it of the container."""
+    made: dict[str, str] = {}
+    for variable in container(write_mode)["env"]:  # type: ignore[attr-defined] # a list of mappings
+        value = variable.get("value") or POD[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+        made[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda match: made[match[1]], value)
+    return made
+
+
 def replica_config(write_mode: str) -> Config:
     """What the replica makes of the environment that the operator gives it."""
-    environment = {
-        variable["name"]: variable.get("value", "store-abc")
-        for variable in container(write_mode)["env"]  # type: ignore[attr-defined] # a list of mappings
-    }
-    return parse_config([], environment)
+    known = {setting.variable for setting in SETTINGS}
+    return parse_config([], {name: value for name, value in environment(write_mode).items() if name in known})
 
 
 @pytest.mark.parametrize("write_mode", [mode.value for mode in SpecWriteMode])
@@ -69,7 +87,9 @@ def test_both_know_the_same_write_modes_and_so_does_the_resource() -> None:
 
 def test_every_variable_of_the_operator_is_a_setting_of_the_replica() -> None:
     settings = {setting.variable for setting in SETTINGS}
-    assert {value for name, value in vars(names).items() if name.startswith("ENV_")} <= settings
+    given = {value for name, value in vars(names).items() if name.startswith("ENV_")}
+    assert given - LEADER_SETTINGS <= settings
+    assert given >= LEADER_SETTINGS
 
 
 def test_the_operator_runs_a_program_that_the_package_has() -> None:
@@ -81,6 +101,14 @@ def test_the_operator_runs_a_program_that_the_package_has() -> None:
 def test_the_pod_gets_more_time_to_stop_than_the_replica_takes() -> None:
     config = replica_config("Leaderless")
     assert config.drain_seconds < config.stop_seconds < desired.STOP_SECONDS - 5
+
+
+def test_a_replica_that_may_lead_is_told_what_it_needs_for_it() -> None:
+    given = environment("Leader")
+    assert given["SLKV_REPLICA_PEER_ADDRESS"] == f"10.0.0.1:{names.PEER_PORT}"
+    assert given["SLKV_REPLICA_PEER_PORT"] == str(names.PEER_PORT)
+    assert given["SLKV_REPLICA_LEASE_SECONDS"] == "3"
+    assert set(given) >= LEADER_SETTINGS
 
 
 def test_the_operator_understands_the_status_that_the_replica_gives() -> None:

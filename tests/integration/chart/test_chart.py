@@ -129,7 +129,8 @@ def test_no_rule_grants_more_than_it_names(cluster: Cluster) -> None:
         for resource in rule["resources"]
     }
     assert not any("*" in {group, resource, *verbs} for (group, resource), verbs in granted.items())
-    assert {resource for group, resource in granted if group == ""} == {"events", "pods", "services"}
+    assert {resource for group, resource in granted if group == ""} == {"events", "pods", "secrets", "services"}
+    assert granted["", "secrets"] == {"get", "create", "patch"}
     assert "delete" not in granted["apps", "deployments"] | granted["", "services"] | granted["", "pods"]
 
 

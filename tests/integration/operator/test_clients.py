@@ -35,6 +35,11 @@ class RealSite:
         """See `KubeSite`."""
         return await self._api.get(kind, self.namespace, name)
 
+    async def annotate(self, annotations: dict[str, str]) -> None:
+        """See `KubeSite`."""
+        change = {"metadata": {"annotations": annotations}}
+        await self._api.patch("SharedLogKV", self.namespace, "store", change)
+
     async def recreate(self) -> None:
         """See `KubeSite`."""
         await self._api.delete("SharedLogKV", self.namespace, "store")

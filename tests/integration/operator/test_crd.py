@@ -81,7 +81,13 @@ ACCEPTED: dict[str, Manifest] = {
     "as many in sync as there are copies": with_topic(replicationFactor=3, minInSyncReplicas=3),
     "topic settings": with_topic(config={"segment.ms": "60000", "compression.type": "zstd"}),
     "the topic deleted with the store": with_topic(reclaimPolicy="Delete"),
+    "a leader": {"writeMode": "Leader"},
+    "nobody who leads": {"writeMode": "Leaderless"},
     "read only": {"writeMode": "ReadOnly"},
+    "the shortest lease": {"leader": {"leaseSeconds": 2}},
+    "the longest lease": {"leader": {"leaseSeconds": 60}},
+    "linearizable reads": {"reads": {"defaultConsistency": "Linearizable"}},
+    "bounded reads": {"reads": {"defaultConsistency": "Bounded", "maxLagMs": 1}},
     "one replica": {"replicas": 1},
     "a hundred replicas": {"replicas": 100},
     "an image": {"image": "registry.example.com/team/sharedlogkv@sha256:0123456789abcdef"},
@@ -149,7 +155,15 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
         {"writeMode": "ReadOnly", **with_topic(reclaimPolicy="Delete")},
         "reclaimPolicy Delete excludes writeMode ReadOnly",
     ),
-    "another write mode": ({"writeMode": "Leader"}, "spec.writeMode: Unsupported value"),
+    "another write mode": ({"writeMode": "Anarchy"}, "spec.writeMode: Unsupported value"),
+    "a lease that would flap": ({"leader": {"leaseSeconds": 1}}, "deposes it without need"),
+    "a lease that nobody could wait out": (
+        {"leader": {"leaseSeconds": 61}},
+        "leader.leaseSeconds must be from 2 to 60",
+    ),
+    "half a second of lease": ({"leader": {"leaseSeconds": 2.5}}, "spec.leader.leaseSeconds"),
+    "another consistency": ({"reads": {"defaultConsistency": "Strong"}}, "spec.reads.defaultConsistency: Unsupported"),
+    "no lag at all": ({"reads": {"maxLagMs": 0}}, "spec.reads.maxLagMs"),
     "no replica": ({"replicas": 0}, "spec.replicas"),
     "too many replicas": ({"replicas": 101}, "spec.replicas"),
     "an image with a blank": ({"image": "a b"}, "spec.image"),
@@ -253,7 +267,9 @@ async def test_defaults_are_filled_in(cluster: Cluster, environment: Environment
     assert answer["spec"] == {
         "kafka": {"bootstrapServers": "kafka:9092"},
         "topic": {"replicationFactor": 3, "minInSyncReplicas": 2, "reclaimPolicy": "Retain"},
-        "writeMode": "Leaderless",
+        "writeMode": "Leader",
+        "leader": {"leaseSeconds": 3},
+        "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
         "replicas": 3,
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
     }
@@ -286,6 +302,7 @@ async def test_everything_else_can_be_changed(environment: Environment, namespac
             {"topic": {"replicationFactor": 3, "minInSyncReplicas": 2}},
             {"kafka": {"bootstrapServers": "other:9092"}},
             {"topic": {"reclaimPolicy": "Retain"}, "writeMode": "ReadOnly"},
+            {"leader": {"leaseSeconds": 5}, "reads": {"defaultConsistency": "Session"}},
             {"replicas": 5, "image": "x", "resources": {"limits": {"cpu": 1}}, "podTemplate": FULL_TEMPLATE},
         ]
         for spec in changes:
@@ -293,12 +310,21 @@ async def test_everything_else_can_be_changed(environment: Environment, namespac
             assert status == 200, answer["message"]
 
 
+async def test_the_write_mode_goes_from_a_leader_to_none_and_back(environment: Environment, namespace: str) -> None:
+    async with connect(environment.kubeconfig) as api:
+        await api.create("SharedLogKV", build_store(namespace))
+        for mode in ("Leaderless", "Leader"):
+            status, answer = await change(api, namespace, {"writeMode": mode})
+            assert status == 200, answer["message"]
+
+
 async def test_a_store_that_only_reads_can_t_be_made_to_write(environment: Environment, namespace: str) -> None:
     async with connect(environment.kubeconfig) as api:
         await api.create("SharedLogKV", build_store(namespace, writeMode="ReadOnly"))
-        status, answer = await change(api, namespace, {"writeMode": "Leaderless"})
-        assert status == 422
-        assert "writeMode can't leave ReadOnly" in answer["message"]
+        for mode in ("Leaderless", "Leader"):
+            status, answer = await change(api, namespace, {"writeMode": mode})
+            assert status == 422
+            assert "writeMode can't leave ReadOnly" in answer["message"]
 
 
 async def test_status_and_scale_are_parts_of_their_own(environment: Environment, namespace: str) -> None:
@@ -319,9 +345,15 @@ async def test_kubectl_shows_what_one_wants_to_know(cluster: Cluster, environmen
         await api.create("SharedLogKV", build_store(namespace))
         moment = "2026-01-01T00:00:00Z"
         ready = {"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": moment}
-        status = {"readyReplicas": 3, "lagSeconds": 0, "topic": {"name": "t", "id": "i"}, "conditions": [ready]}
+        status = {
+            "readyReplicas": 3,
+            "lagSeconds": 0,
+            "topic": {"name": "t", "id": "i"},
+            "leader": {"name": "store-1", "term": 7},
+            "conditions": [ready],
+        }
         await api.patch("SharedLogKV", namespace, "store", {"status": status}, part="/status")
     header, row = cluster.kubectl("get", "slkv", "--output", "wide", namespace=namespace).splitlines()
-    assert header.split() == ["NAME", "READY", "MODE", "REPLICAS", "TOPIC", "LAG", "AGE", "DESIRED", "REASON"]
-    assert row.split()[:6] == ["store", "True", "Leaderless", "3", "t", "0"]
+    assert header.split() == ["NAME", "READY", "MODE", "LEADER", "REPLICAS", "TOPIC", "LAG", "AGE", "DESIRED", "REASON"]
+    assert row.split()[:7] == ["store", "True", "Leader", "store-1", "3", "t", "0"]
     assert "store" in cluster.kubectl("get", "sharedlog", namespace=namespace)

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sharedlogkv_operator.desired import parse_peer_secret
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
 from sharedlogkv_operator.kafka_pool import KafkaPool
 from sharedlogkv_operator.kube import ApiServer
 from sharedlogkv_operator.metrics import Metrics
+from sharedlogkv_operator.mode_change import parse_template_mode
 from sharedlogkv_operator.reconcile import Reconciler, Result
 from sharedlogkv_operator.replica_client import HttpReplicaClient
 from sharedlogkv_operator.topic import CreateTopic, build_topic_config
@@ -23,7 +25,14 @@ pytestmark = pytest.mark.asyncio
 
 Manifest = dict[str, Any]
 
-CHILDREN = ("Deployment", "Service", "PodDisruptionBudget")
+CHILDREN = {
+    "Deployment": "store",
+    "Service": "store",
+    "PodDisruptionBudget": "store",
+    "Secret": "store-peers",
+}
+"""Their kinds and names, with a leader."""
+
 NOWHERE = "127.0.0.1:1"
 """A port that no broker listens on."""
 
@@ -54,7 +63,7 @@ class Store:
 
     async def read(self, kind: str = "SharedLogKV") -> Manifest:
         """It, or its child of that kind."""
-        body = await self.api.get(kind, self.namespace, "store")
+        body = await self.api.get(kind, self.namespace, CHILDREN.get(kind, "store"))
         assert body is not None, f"there is no {kind}"
         return body
 
@@ -73,7 +82,7 @@ class Store:
 
     async def children(self) -> set[str]:
         """The kinds of children that there are."""
-        return {kind for kind in CHILDREN if await self.api.get(kind, self.namespace, "store") is not None}
+        return {kind for kind, name in CHILDREN.items() if await self.api.get(kind, self.namespace, name) is not None}
 
     async def events(self) -> list[str]:
         """The reasons of its events."""
@@ -176,7 +185,7 @@ async def applied_mark(store: Store, kind: str) -> object:
     """When and what our field manager last wrote to the child; its controller's writes don't count."""
     fields = (await store.read(kind))["metadata"]["managedFields"]
     (ours,) = [field for field in fields if field["manager"] == "sharedlogkv-operator"]
-    assert ours["operation"] == "Apply"
+    assert ours["operation"] == ("Update" if kind == "Secret" else "Apply")
     return ours
 
 
@@ -209,13 +218,72 @@ async def test_a_field_that_the_user_takes_back_goes(store: Store) -> None:
 async def test_the_disruption_budget_comes_and_goes_with_the_second_replica(store: Store) -> None:
     await store.create(replicas=1)
     await store.reconcile()
-    assert await store.children() == {"Deployment", "Service"}
+    assert await store.children() == {"Deployment", "Service", "Secret"}
     await store.change(replicas=2)
     await store.reconcile()
     assert await store.children() == set(CHILDREN)
     await store.change(replicas=1)
     await store.reconcile()
-    assert await store.children() == {"Deployment", "Service"}
+    assert await store.children() == {"Deployment", "Service", "Secret"}
+
+
+async def test_the_secret_of_the_peers_is_made_once_and_again_when_it_was_deleted(store: Store) -> None:
+    async def secret() -> str | None:
+        return parse_peer_secret(await store.read("Secret"))
+
+    await store.create()
+    await store.reconcile()
+    first = await secret()
+    assert first is not None
+    deployment = await applied_mark(store, "Deployment")
+    await store.change(replicas=2)
+    await store.reconcile()
+    assert await secret() == first
+    deployment = await applied_mark(store, "Deployment")
+    await store.api.delete("Secret", store.namespace, "store-peers")
+    await store.reconcile()
+    second = await secret()
+    assert second not in (None, first)
+    await store.api.patch("Secret", store.namespace, "store-peers", {"data": {"secret": None}})
+    await store.reconcile()
+    assert await secret() not in (None, second)
+    assert await applied_mark(store, "Deployment") == deployment, "no pod is rolled for it"
+
+
+async def test_a_write_mode_is_changed_by_way_of_read_only(store: Store) -> None:
+    """There is no kubelet, so pods never end by themselves: each stands for one that is being stopped."""
+
+    async def mode() -> str | None:
+        return parse_template_mode(await store.read("Deployment"))
+
+    async def pods() -> list[Manifest]:
+        return await store.api.list("Pod", store.namespace)
+
+    await store.create(writeMode="Leaderless", replicas=1)
+    await store.reconcile()
+    (pod,) = await until(pods, what="a pod of the former mode")
+    await store.change(writeMode="Leader")
+    await store.reconcile()
+    assert await mode() == "ReadOnly"
+    assert await store.condition("Reconciling") == ("True", "WriteModeChanging")
+    assert await store.condition("LeaderElected") == ("False", "WriteModeChanging")
+
+    # A rollout waits for pods that never start here; the old ReplicaSet is emptied in its place.
+    path = f"/apis/apps/v1/namespaces/{store.namespace}/replicasets"
+    sets = (await store.api.call("GET", path))["items"]
+    (former,) = [found for found in sets if parse_template_mode(found) == "Leaderless"]
+    await store.api.delete("Pod", store.namespace, pod["metadata"]["name"], gracePeriodSeconds=0)
+    await store.reconcile()
+    assert await mode() == "ReadOnly", "the ReplicaSet of the former mode makes another pod"
+    await store.api.call("DELETE", f"{path}/{former['metadata']['name']}", body={"propagationPolicy": "Foreground"})
+
+    async def is_through() -> bool:
+        await store.reconcile()
+        return await mode() == "Leader"
+
+    await until(is_through, what="the new mode", timeout_seconds=60)
+    assert not [pod for pod in await pods() if "Leaderless" in str(pod["spec"])]
+    assert await store.children() >= {"Secret"}
 
 
 async def test_a_topic_made_before_a_crash_is_found_again(store: Store, admin: ConfluentAdmin) -> None:

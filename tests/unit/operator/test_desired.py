@@ -4,10 +4,12 @@ import pytest
 
 from sharedlogkv_operator.desired import (
     build_deployment,
+    build_peer_secret,
     build_pod_disruption_budget,
     build_selector_text,
     build_service,
     parse_bootstrap_servers,
+    parse_peer_secret,
 )
 from tests.support.operator_objects import UID, Manifest, build_resource
 
@@ -27,6 +29,51 @@ def test_a_replica_is_told_its_log_its_topic_id_its_mode_and_its_name() -> None:
     assert environment["SLKV_REPLICA_TOPIC_ID"]["value"] == "topic-1"
     assert environment["SLKV_REPLICA_WRITE_MODE"]["value"] == "Leaderless"
     assert environment["SLKV_REPLICA_NAME"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+
+
+def test_a_replica_that_may_lead_is_told_its_lease_and_how_peers_reach_and_know_it() -> None:
+    spec = pod_spec(spec={"writeMode": "Leader", "leader": {"leaseSeconds": 5}})
+    (container,) = spec["containers"]
+    names = [item["name"] for item in container["env"]]
+    environment = {item["name"]: item.get("value") for item in container["env"]}
+    assert environment["SLKV_REPLICA_LEASE_SECONDS"] == "5"
+    assert environment["SLKV_REPLICA_PEER_PORT"] == "8081"
+    assert environment["SLKV_REPLICA_PEER_ADDRESS"] == "$(POD_IP):8081"
+    assert names.index("POD_IP") < names.index("SLKV_REPLICA_PEER_ADDRESS"), "else it would not be put in"
+    assert environment["SLKV_REPLICA_PEER_SECRET_FILE"] == "/etc/sharedlogkv/peers/secret"
+    assert {"name": "peer", "containerPort": 8081, "protocol": "TCP"} in container["ports"]
+    assert container["volumeMounts"] == [{"name": "peers", "mountPath": "/etc/sharedlogkv/peers", "readOnly": True}]
+    assert spec["volumes"] == [{"name": "peers", "secret": {"secretName": "store-peers"}}]
+
+
+@pytest.mark.parametrize("mode", ["Leaderless", "ReadOnly"])
+def test_where_nobody_leads_replicas_have_neither_peers_nor_a_secret(mode: str) -> None:
+    spec = pod_spec(spec={"writeMode": mode})
+    assert "volumes" not in spec
+    assert "PEER" not in str(spec["containers"])
+
+
+def test_how_reads_are_answered_by_default_is_told_in_the_words_of_the_http_api() -> None:
+    reads = {"defaultConsistency": "Bounded", "maxLagMs": 250}
+    environment = {item["name"]: item.get("value") for item in pod_spec(spec={"reads": reads})["containers"][0]["env"]}
+    assert environment["SLKV_REPLICA_DEFAULT_CONSISTENCY"] == "bounded"
+    assert environment["SLKV_REPLICA_DEFAULT_MAX_LAG_MS"] == "250"
+
+
+def test_the_secret_of_the_peers_is_read_back_and_belongs_to_the_resource() -> None:
+    secret = build_peer_secret(build_resource(), value="x" * 43)
+    metadata: Manifest = secret["metadata"]  # type: ignore[assignment]  # a manifest's values are opaque
+    assert metadata["name"] == "store-peers"
+    assert metadata["ownerReferences"][0]["uid"] == UID
+    assert parse_peer_secret(secret) == "x" * 43
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, {}, {"secret": ""}, {"secret": "not base64"}, {"secret": "c2hvcnQ="}, {"secret": "/////w" * 10 + "=="}],
+)
+def test_a_secret_that_holds_nothing_of_use_is_told_as_such(data: object) -> None:
+    assert parse_peer_secret({"data": data}) is None
 
 
 def test_the_pods_meet_the_restricted_pod_security_standard() -> None:

@@ -47,6 +47,27 @@ def test_trouble_with_the_topic_is_told_once_not_twice() -> None:
     assert derive_events(BEGIN, trouble) == (Event(True, "TopicLost", "gone"),)
 
 
+def test_losing_the_leader_is_told_once_and_finding_one_too() -> None:
+    elected, none = (
+        Condition("LeaderElected", *rest)
+        for rest in ((Truth.TRUE, "Elected", "a leads"), (Truth.FALSE, "NoLeader", "m"))
+    )
+    serving, stuck = ready(Truth.TRUE, "Serving"), ready(Truth.FALSE, "NoLeader", "m")
+    before = {**pair(serving, BOUND), "LeaderElected": elected}
+    assert derive_events(before, [stuck, BOUND, none]) == (Event(True, "NoLeader", "m"),)
+    after = {**pair(stuck, BOUND), "LeaderElected": none}
+    assert derive_events(after, [serving, BOUND, elected]) == (
+        Event(False, "Elected", "a leads"),
+        Event(False, "Serving", ""),
+    )
+
+
+def test_not_knowing_who_leads_is_worth_no_event() -> None:
+    unknown = Condition("LeaderElected", Truth.UNKNOWN, "LeaderUnknown", "")
+    standing = ready(Truth.TRUE, "Serving")
+    assert derive_events(pair(standing, BOUND), [standing, BOUND, unknown]) == ()
+
+
 def test_that_work_begins_is_worth_no_event() -> None:
     assert derive_events({}, list(BEGIN.values())) == ()
 

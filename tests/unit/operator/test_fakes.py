@@ -30,6 +30,10 @@ class FakeSite:
             return copy.deepcopy(self.kube.events.get(name))
         return copy.deepcopy(self.kube.children.get((kind, "demo", name)))
 
+    async def annotate(self, annotations: dict[str, str]) -> None:
+        """See `KubeSite`."""
+        self.kube.resources["demo", "store"]["metadata"]["annotations"] = dict(annotations)
+
     async def recreate(self) -> None:
         """See `KubeSite`."""
         self.kube.put(build_resource_body(metadata={"uid": "the-next"}))

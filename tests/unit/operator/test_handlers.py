@@ -22,6 +22,14 @@ def test_deletion_finalizers_and_another_object_of_the_name_count() -> None:
     assert newness.is_new("a/b", "MODIFIED", {**META, "uid": "v"})
 
 
+def test_annotations_by_which_people_ask_for_something_count_and_others_do_not() -> None:
+    newness = Newness()
+    newness.is_new("a/b", None, META)
+    assert not newness.is_new("a/b", "MODIFIED", {**META, "annotations": {"kubectl.kubernetes.io/x": "y"}})
+    assert newness.is_new("a/b", "MODIFIED", {**META, "annotations": {"sharedlog.dev/transfer-leader": "pod"}})
+    assert newness.is_new("a/b", "MODIFIED", META)
+
+
 def test_a_deleted_resource_counts_and_is_forgotten() -> None:
     newness = Newness()
     newness.is_new("a/b", None, META)

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from sharedlogkv_operator.desired import build_deployment
-from sharedlogkv_operator.plan import ApplyChild, Child, DeleteChild, ForeignChild, covers, plan_children
+from sharedlogkv_operator.plan import ApplyChild, Child, CreateChild, DeleteChild, ForeignChild, covers, plan_children
 from tests.support.operator_objects import Manifest, build_resource
 
 RESOURCE = build_resource()
@@ -70,7 +70,7 @@ def test_a_child_that_is_no_longer_wanted_is_deleted_by_its_uid() -> None:
     ],
 )
 def test_a_child_that_is_not_ours_is_refused_and_its_owner_named(metadata: Manifest, owner: str) -> None:
-    assert plan(live(**metadata)) == ForeignChild("Deployment", owner, leftover=False)
+    assert plan(live(**metadata)) == ForeignChild("Deployment", "store", owner, leftover=False)
 
 
 def test_a_foreign_object_that_we_want_nothing_of_is_ignored() -> None:
@@ -82,6 +82,18 @@ def test_a_child_of_a_deleted_resource_of_this_name_is_a_leftover() -> None:
     found = plan(live(ownerReferences=[reference]))
     assert isinstance(found, ForeignChild)
     assert found.leftover
+
+
+def test_what_can_t_be_made_again_is_created_or_written_over_what_was_seen_and_over_nothing_else() -> None:
+    def plan_secret(secret: Manifest | None) -> object:
+        return plan_children(RESOURCE.identity, [Child("Secret", WANTED, secret, irreplaceable=True)])
+
+    assert plan_secret(None) == (CreateChild(WANTED),)
+    assert plan_secret(live()) == ()
+    child = live()
+    del child["metadata"]["labels"]
+    pinned = {**WANTED, "metadata": {**WANTED["metadata"], "resourceVersion": "5"}}
+    assert plan_secret(child) == (ApplyChild(pinned),)
 
 
 def test_a_foreign_child_forbids_every_action() -> None:

@@ -32,6 +32,12 @@ def test_a_running_ready_pod_has_an_address_and_no_trouble() -> None:
     assert view(**status) == PodView("store-7d9f-abcde", "10.0.0.1", is_ready=True, trouble="")
 
 
+def test_how_late_a_pod_should_go_is_read_from_its_annotation() -> None:
+    found = pod()
+    found["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": "7"}
+    assert view_pods([found], deployment_name="store")[0].deletion_cost == "7"
+
+
 def test_a_pod_without_a_status_is_just_not_ready() -> None:
     assert view() == PodView("store-7d9f-abcde", None, is_ready=False, trouble="")
 

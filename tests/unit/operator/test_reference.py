@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sharedlogkv_operator import names
 from sharedlogkv_operator.config import PREFIX, VARIABLES, parse_config
 from sharedlogkv_operator.events import Deed
 from sharedlogkv_operator.metrics import CONDITION_TYPES, Metrics
@@ -51,6 +52,9 @@ def test_every_field_of_the_spec_and_of_the_status_is_there() -> None:
         ("topic.minInSyncReplicas", SCHEMA["spec"]["properties"]["topic"]["properties"]["minInSyncReplicas"]),
         ("topic.reclaimPolicy", SCHEMA["spec"]["properties"]["topic"]["properties"]["reclaimPolicy"]),
         ("writeMode", SCHEMA["spec"]["properties"]["writeMode"]),
+        ("leader.leaseSeconds", SCHEMA["spec"]["properties"]["leader"]["properties"]["leaseSeconds"]),
+        ("reads.defaultConsistency", SCHEMA["spec"]["properties"]["reads"]["properties"]["defaultConsistency"]),
+        ("reads.maxLagMs", SCHEMA["spec"]["properties"]["reads"]["properties"]["maxLagMs"]),
         ("replicas", SCHEMA["spec"]["properties"]["replicas"]),
     ],
 )
@@ -58,10 +62,11 @@ def test_a_field_s_default_is_the_crd_s(field: str, schema: Mapping[str, Any]) -
     assert rows("The resource")[field].split(" | ")[0].strip("`") == str(schema["default"])
 
 
-def test_the_topic_s_default_as_a_whole_is_that_of_its_fields() -> None:
-    topic = SCHEMA["spec"]["properties"]["topic"]
-    defaults = {name: field["default"] for name, field in topic["properties"].items() if "default" in field}
-    assert topic["default"] == defaults
+@pytest.mark.parametrize("group", ["topic", "leader", "reads"])
+def test_a_group_s_default_as_a_whole_is_that_of_its_fields(group: str) -> None:
+    schema = SCHEMA["spec"]["properties"][group]
+    defaults = {name: field["default"] for name, field in schema["properties"].items() if "default" in field}
+    assert schema["default"] == defaults
 
 
 def test_every_field_of_the_crd_has_a_description() -> None:
@@ -99,6 +104,11 @@ def test_every_condition_and_every_reason_is_there() -> None:
     assert set(documented) == {*CONDITION_TYPES, *(reason.value for reason in Reason)}
     stalled = {name for name, row in documented.items() if row.startswith("Stalled |")}
     assert stalled - {"NotStalled"} == {reason.value for reason in STALLED}
+
+
+def test_every_annotation_by_which_something_is_asked_for_is_there() -> None:
+    asked = {value for name, value in vars(names).items() if name.endswith("_ANNOTATION")} - {names.DIGEST_ANNOTATION}
+    assert asked == set(re.findall(r"^\| `(sharedlog\.dev/[^`]+)` \|", TEXT, re.MULTILINE))
 
 
 def test_every_event_is_there() -> None:

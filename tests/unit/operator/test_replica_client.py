@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sharedlogkv_operator.errors import ReplicaUnreachable
+from sharedlogkv_operator.leadership import LeaderReport
 from sharedlogkv_operator.replica_client import HttpReplicaClient, ReplicaStatus, parse_replica_status
 
 DOCUMENT: dict[str, Any] = {
@@ -26,6 +27,22 @@ DOCUMENT: dict[str, Any] = {
 
 def test_a_status_document_is_read_and_what_is_not_needed_is_ignored() -> None:
     assert parse_replica_status(DOCUMENT) == ReplicaStatus(True, "Serving", "serving", 1.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, LeaderReport(False, "store-2", 7, "")),
+        ({"role": "leader", "name": "store-1"}, LeaderReport(True, "store-1", 7, "")),
+        ({"role": "leader", "leaseHolds": False}, LeaderReport(False, "store-2", 7, "")),
+        ({"name": None, "term": None, "refusal": "no"}, LeaderReport(False, None, None, "no")),
+        ({"leaseHolds": "maybe"}, None),
+    ],
+)
+def test_who_leads_is_read_where_it_is_told(change: dict[str, object], expected: LeaderReport | None) -> None:
+    leader = {"role": "follower", "term": 7, "name": "store-2", "address": "a:1", "leaseHolds": True, "refusal": None}
+    status = parse_replica_status({**DOCUMENT, "leader": {**leader, **change}, "foreignRecords": 3})
+    assert (status.leadership, status.foreign_records) == (expected, 3)
 
 
 @pytest.mark.parametrize(
@@ -99,4 +116,29 @@ async def test_nobody_there_is_the_same_error() -> None:
         with pytest.raises(ReplicaUnreachable):
             await client.read_status("127.0.0.1")
     finally:
+        await client.close()
+
+
+def answer_to(transfer: int, words: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (transfer, len(words), words)
+
+
+@pytest.mark.asyncio
+async def test_the_leader_is_asked_to_hand_over() -> None:
+    async with serving(answer_to(202)) as port:
+        client = HttpReplicaClient(port=port, request_seconds=2)
+        await client.transfer_leadership("127.0.0.1", to="store-2", secret="s")
+        await client.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(answer_to(409, b"I do not lead"), "says 409: I do not lead"), (answer_to(403), "says 403"), (None, "no answer")],
+)
+async def test_a_leader_that_does_not_hand_over_says_why(answer: bytes | None, words: str) -> None:
+    async with serving(answer) as port:
+        client = HttpReplicaClient(port=port, request_seconds=0.2)
+        with pytest.raises(ReplicaUnreachable, match=words):
+            await client.transfer_leadership("127.0.0.1", to="store-2", secret="s")
         await client.close()

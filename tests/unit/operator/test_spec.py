@@ -3,17 +3,37 @@
 import pytest
 
 from sharedlogkv_operator.errors import SpecInvalid
-from sharedlogkv_operator.spec import PinnedTopic, ReclaimPolicy, WriteMode, build_pinned, parse_resource
+from sharedlogkv_operator.spec import (
+    Consistency,
+    PinnedTopic,
+    ReadsSpec,
+    ReclaimPolicy,
+    WriteMode,
+    build_pinned,
+    parse_resource,
+)
 from tests.support.operator_objects import Manifest, build_resource, build_resource_body
 
 
 def test_a_resource_as_the_api_server_gives_it_is_parsed() -> None:
     resource = build_resource(
-        spec={"topic": {"config": {"segment.ms": "60000"}, "reclaimPolicy": "Delete"}, "writeMode": "ReadOnly"},
-        metadata={"deletionTimestamp": "2026-01-02T03:04:05Z", "finalizers": ["a", "b"]},
+        spec={
+            "topic": {"config": {"segment.ms": "60000"}, "reclaimPolicy": "Delete"},
+            "writeMode": "ReadOnly",
+            "leader": {"leaseSeconds": 5},
+            "reads": {"defaultConsistency": "Bounded", "maxLagMs": 250},
+        },
+        metadata={
+            "deletionTimestamp": "2026-01-02T03:04:05Z",
+            "finalizers": ["a", "b"],
+            "annotations": {"sharedlog.dev/transfer-leader": "store-1", "other": "x"},
+        },
         status={"topic": {"name": "demo.store", "id": "abc"}},
     )
     assert resource.spec.write_mode is WriteMode.READ_ONLY
+    assert resource.spec.lease_seconds == 5
+    assert resource.spec.reads == ReadsSpec(Consistency.BOUNDED, 250)
+    assert resource.annotations == {"sharedlog.dev/transfer-leader": "store-1"}
     assert resource.spec.topic.reclaim_policy is ReclaimPolicy.DELETE
     assert resource.spec.topic.config == {"segment.ms": "60000"}
     assert resource.pinned == PinnedTopic("demo.store", "abc", is_created=False)

@@ -1,12 +1,14 @@
 """The status that an outcome amounts to."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from sharedlogkv_operator.leadership import Leader, Leadership
 from sharedlogkv_operator.pods import DeploymentView
 from sharedlogkv_operator.reasons import STALLED, Reason
-from sharedlogkv_operator.spec import PinnedTopic
+from sharedlogkv_operator.spec import PinnedTopic, WriteMode
 from sharedlogkv_operator.status import (
     Condition,
     Outcome,
@@ -102,6 +104,67 @@ def test_what_waiting_does_not_mend_is_stalled_and_not_reconciling(reason: Reaso
         assert (found["Stalled"].truth, found["Stalled"].reason) == (Truth.TRUE, reason.value)
         assert found["Reconciling"].truth is Truth.FALSE
         assert (found["Ready"].truth, found["Ready"].message) == (Truth.FALSE, "m")
+
+
+def led(leadership: Leadership, **changes: object) -> Outcome:
+    found = replace(replicas(), leadership=leadership, **changes)  # type: ignore[arg-type]  # fields of several types
+    return Outcome(BOUND, PINNED, replicas=found, wants_leader=True)
+
+
+def test_a_store_with_a_leader_names_it() -> None:
+    outcome = led(Leadership(Leader("store-1", 7), is_told=True, refusal=""))
+    found = conditions(outcome)
+    assert found["LeaderElected"] == Condition("LeaderElected", Truth.TRUE, "Elected", "store-1 leads, term 7")
+    assert found["Ready"].truth is Truth.TRUE
+    status = build_status(build_resource_body(), IDENTITY, outcome, now=NOW)
+    assert status["leader"] == {"name": "store-1", "term": 7}
+
+
+def test_a_store_in_which_nobody_leads_is_not_ready_since_it_takes_no_writes() -> None:
+    found = conditions(led(Leadership(None, is_told=True, refusal="")))
+    assert (found["LeaderElected"].truth, found["Ready"].truth) == (Truth.FALSE, Truth.FALSE)
+    assert found["Ready"].reason == "NoLeader"
+    assert found["Reconciling"].truth is Truth.TRUE
+
+
+def test_a_log_that_refuses_its_leaders_stalls_the_store_with_its_words() -> None:
+    found = conditions(led(Leadership(None, is_told=True, refusal="the broker does not fence")))
+    assert (found["Stalled"].truth, found["Stalled"].reason) == (Truth.TRUE, "LeadershipRefused")
+    assert found["Ready"].message == "the broker does not fence"
+
+
+def test_not_knowing_who_leads_is_no_reason_not_to_be_ready() -> None:
+    found = conditions(led(Leadership(None, is_told=False, refusal="")))
+    assert (found["LeaderElected"].truth, found["LeaderElected"].reason) == (Truth.UNKNOWN, "LeaderUnknown")
+    assert found["Ready"].truth is Truth.TRUE
+    unseen = conditions(Outcome(BOUND, PINNED, Verdict(Reason.KUBE_UNAVAILABLE, "m"), wants_leader=True))
+    assert unseen["LeaderElected"].truth is Truth.UNKNOWN
+
+
+def test_replicas_that_do_not_serve_are_told_before_a_leader_that_is_missing() -> None:
+    outcome = led(Leadership(None, is_told=True, refusal=""), deployment=replicas(available=1).deployment)
+    assert conditions(outcome)["Ready"].reason == "ReplicasNotReady"
+
+
+def test_where_nobody_is_to_lead_there_is_no_such_condition() -> None:
+    assert "LeaderElected" not in conditions(Outcome(BOUND, PINNED, replicas=replicas()))
+
+
+def test_records_that_no_leader_wrote_are_told_and_the_topic_serves() -> None:
+    found = conditions(led(Leadership(Leader("store-1", 7), is_told=True, refusal=""), foreign_records=2))
+    assert (found["TopicReady"].truth, found["TopicReady"].reason) == (Truth.TRUE, "ForeignRecords")
+    assert "2 records in it were written by somebody else" in found["TopicReady"].message
+    assert found["Ready"].truth is Truth.TRUE
+    leaderless = Outcome(BOUND, PINNED, replicas=replace(replicas(), foreign_records=2))
+    assert conditions(leaderless)["TopicReady"].reason == "TopicBound"
+
+
+def test_on_the_way_to_another_write_mode_the_store_is_reconciling_with_that_reason() -> None:
+    outcome = Outcome(BOUND, PINNED, replicas=replace(replicas(), awaited_mode=WriteMode.LEADER), wants_leader=True)
+    found = conditions(outcome)
+    for type_, truth in (("Ready", Truth.FALSE), ("LeaderElected", Truth.FALSE), ("Reconciling", Truth.TRUE)):
+        assert (found[type_].truth, found[type_].reason) == (truth, "WriteModeChanging")
+    assert "writeMode Leader all replicas go through ReadOnly" in found["Ready"].message
 
 
 def test_the_status_holds_counts_selector_topic_and_whole_seconds_of_lag() -> None:
