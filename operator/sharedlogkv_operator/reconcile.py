@@ -11,7 +11,7 @@ off anywhere and simply run again. The order keeps data safe:
 5. The status is written on every path; events follow it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,14 +26,14 @@ from sharedlogkv_operator.errors import (
     KubeUnavailable,
     SpecInvalid,
 )
-from sharedlogkv_operator.events import NEW_TOPIC_DEEDS, Deed, Event, build_event, derive_events
+from sharedlogkv_operator.events import Deed, Event
 from sharedlogkv_operator.handover import Handover
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_pool import KafkaClusters
 from sharedlogkv_operator.kube import KubeClient
-from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaClient
+from sharedlogkv_operator.reporter import Reporter
 from sharedlogkv_operator.spec import (
     Identity,
     JsonObject,
@@ -41,7 +41,6 @@ from sharedlogkv_operator.spec import (
     ReclaimPolicy,
     Resource,
     WriteMode,
-    build_pinned,
     parse_identity,
     parse_resource,
 )
@@ -50,9 +49,6 @@ from sharedlogkv_operator.status import (
     Condition,
     Outcome,
     Verdict,
-    build_progressing_status,
-    build_status,
-    judge,
     parse_conditions,
 )
 from sharedlogkv_operator.topic import CreateTopic, RefuseTopic, UseTopic, decide_topic
@@ -129,7 +125,7 @@ class Reconciler:
         self._kafka = kafka
         self._children = Children(kube, replica_client, default_image=default_image)
         self._handover = Handover(kube, self._children, replica_client=replica_client, now=now)
-        self._instance = instance
+        self._reporter = Reporter(kube, instance=instance, now=now)
         self._now = now
         self._first_failures: dict[str, datetime] = {}  # by uid; a restart only gives a deletion more time
 
@@ -168,14 +164,14 @@ class Reconciler:
             return
         identity = parse_identity(body)
         message = f"a bug in the operator, whose log says more: {type(error).__name__}: {error}"
-        await self._conclude(body, identity, Outcome(None, None, Verdict(Reason.INTERNAL_ERROR, message)))
+        await self._reporter.conclude(body, identity, Outcome(None, None, Verdict(Reason.INTERNAL_ERROR, message)))
 
     async def _reject(self, body: JsonObject, identity: Identity, error: SpecInvalid) -> Result:
         """A pass over a resource that can't be understood, which must not hold its namespace for ever either."""
         waits_for_us = names.TOPIC_FINALIZER in identity.finalizers and identity.deletion_time
         if waits_for_us and self._now() >= waits_for_us + DELETION_DEADLINE:
             text = f"given up after {int(DELETION_DEADLINE.total_seconds())} s, the topic stays: {error}"
-            await self._post(identity, (Event(True, Deed.TOPIC_KEPT.value, text),))
+            await self._reporter.post(identity, (Event(True, Deed.TOPIC_KEPT.value, text),))
             await self._write_finalizer(identity, present=False)
             return Result(None)
         outcome = Outcome(None, None, Verdict(Reason.SPEC_INVALID, str(error)))
@@ -184,7 +180,7 @@ class Reconciler:
 
     async def _settle(self, body: JsonObject, resource: Resource) -> Result:
         """A pass over a resource that shall live."""
-        body, resource = await self._acknowledge(body, resource)
+        body, resource = await self._reporter.acknowledge(body, resource)
         wants_finalizer = resource.spec.topic.reclaim_policy is ReclaimPolicy.DELETE
         if wants_finalizer != (names.TOPIC_FINALIZER in resource.identity.finalizers):
             changed = await self._write_finalizer(resource.identity, present=wants_finalizer)
@@ -193,7 +189,7 @@ class Reconciler:
             body, resource = changed, parse_resource(changed)
         topic = await self._settle_topic(resource)
         if topic.pinned is not None and topic.pinned != resource.pinned:
-            written = await self._write_pinned(body, resource.identity, topic.pinned)
+            written = await self._reporter.write_pinned(body, resource.identity, topic.pinned)
             if written is None:
                 return Result(None)
             body, resource = written, parse_resource(written)
@@ -208,16 +204,6 @@ class Reconciler:
         result = await self._conclude(body, resource.identity, outcome, deeds=(*topic.events, wish.event))
         await self._handover.forget(resource.identity, wish)
         return result
-
-    async def _acknowledge(self, body: JsonObject, resource: Resource) -> tuple[JsonObject, Resource]:
-        """Says in the status that this generation is being acted upon, unless it says so already."""
-        status = body.get("status", {})
-        generation = resource.identity.generation
-        if isinstance(status, Mapping) and status.get("observedGeneration") == generation:
-            return body, resource
-        fresh = build_progressing_status(body, resource.identity, now=self._now())
-        written = await self._kube.write_status(resource.identity, fresh)
-        return (body, resource) if written is None else (written, parse_resource(written))
 
     async def _settle_topic(self, resource: Resource) -> TopicStep:
         try:
@@ -289,45 +275,20 @@ class Reconciler:
                 seconds = int(DELETION_DEADLINE.total_seconds())
                 events = (Event(True, Deed.TOPIC_KEPT.value, f"given up after {seconds} s, the topic stays: {text}"),)
         self._first_failures.pop(identity.uid, None)
-        await self._post(identity, events)
+        await self._reporter.post(identity, events)
         await self._write_finalizer(identity, present=False)
         return Result(None)
+
+    async def _conclude(
+        self, body: JsonObject, identity: Identity, outcome: Outcome, *, deeds: tuple[Event, ...] = ()
+    ) -> Result:
+        """Ends a pass: the status, the events, and when to look again."""
+        return _schedule(await self._reporter.conclude(body, identity, outcome, deeds=deeds))
 
     async def _write_finalizer(self, identity: Identity, *, present: bool) -> JsonObject | None:
         others = [finalizer for finalizer in identity.finalizers if finalizer != names.TOPIC_FINALIZER]
         finalizers = [*others, names.TOPIC_FINALIZER] if present else others
         return await self._kube.write_finalizers(identity, finalizers)
-
-    async def _write_pinned(self, body: JsonObject, identity: Identity, pinned: PinnedTopic) -> JsonObject | None:
-        status = body.get("status", {})
-        assert isinstance(status, Mapping)
-        return await self._kube.write_status(identity, {**status, "topic": build_pinned(pinned)})
-
-    async def _conclude(
-        self, body: JsonObject, identity: Identity, outcome: Outcome, *, deeds: tuple[Event, ...] = ()
-    ) -> Result:
-        """Writes the status, if it differs, and tells what changed."""
-        before = parse_conditions(body)
-        status = build_status(body, identity, outcome, now=self._now())
-        if status != body.get("status"):
-            await self._kube.write_status(identity, status)
-        conditions = judge(outcome)
-        transitions = derive_events(before, conditions)
-        if any(deed.reason in NEW_TOPIC_DEEDS for deed in deeds):
-            transitions = tuple(event for event in transitions if event.reason != Reason.TOPIC_BOUND.value)
-        await self._post(identity, deeds + transitions)
-        return _schedule(conditions)
-
-    async def _post(self, identity: Identity, events: tuple[Event, ...]) -> None:
-        """Posts events, for what they are worth: nothing fails where they can't be posted."""
-        for event in events:
-            tell = log.warning if event.is_warning else log.info
-            resource = f"{identity.namespace}/{identity.name}"
-            tell("a resource changed", resource=resource, reason=event.reason, text=event.message)
-            try:
-                await self._kube.post_event(build_event(event, identity, now=self._now(), instance=self._instance))
-            except (KubeUnavailable, KubeRefused) as error:
-                log.warning("an event was not posted", resource=resource, reason=event.reason, error=str(error))
 
 
 async def _delete_topic(admin: KafkaAdmin, pinned: PinnedTopic) -> tuple[Event, ...]:
