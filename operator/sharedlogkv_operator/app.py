@@ -68,7 +68,7 @@ class Operator:
         """
         self._config = config
         self._metrics = Metrics()
-        self._kube = ApiServer(configuration, metrics=self._metrics)
+        self._kube = ApiServer(configuration, metrics=self._metrics, namespaces=config.namespaces)
         # A cluster that is down may hold half of the workers, never all.
         self._kafka = KafkaPool(
             lambda servers: ConfluentAdmin(servers, metrics=self._metrics), leases_limit=max(1, config.workers // 2)

@@ -22,6 +22,7 @@ class Deed(Enum):
     TOPIC_ADOPTED = "TopicAdopted"
     TOPIC_RECONFIGURED = "TopicReconfigured"
     TOPIC_DELETED = "TopicDeleted"
+    TOPIC_LOSS_ACCEPTED = "TopicLossAccepted"
     TOPIC_KEPT = "TopicKept"
     LEADER_TRANSFERRED = "LeaderTransferred"
     LEADER_TRANSFER_FAILED = "LeaderTransferFailed"

@@ -1,8 +1,8 @@
 """Has the leader hand over to the pod that a person names in the annotation `sharedlog.dev/transfer-leader`.
 
 Level-triggered: each pass looks who leads. If it is the pod that was named, or if it can't be, that is told by an event
-and the annotation goes. Else the leader is asked, and the next pass sees what came of it. After a minute the wish is
-given up.
+and the annotation is taken off. Else the leader is asked, and the next pass sees what came of it. After a minute the
+wish is given up.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from sharedlogkv_operator import names
 from sharedlogkv_operator.children import Children
 from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable, ReplicaUnreachable
 from sharedlogkv_operator.events import Deed, Event
-from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.pods import PodView
 from sharedlogkv_operator.replica_client import ReplicaClient
 from sharedlogkv_operator.spec import Identity, Resource, WriteMode
@@ -34,18 +33,14 @@ class Wish:
 class Handover:
     """The hand-overs that are wished for."""
 
-    def __init__(
-        self, kube: KubeClient, children: Children, *, replica_client: ReplicaClient, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, children: Children, *, replica_client: ReplicaClient, now: Callable[[], datetime]) -> None:
         """Holds nothing but since when a wish is known.
 
         Args:
-            kube: the API server.
             children: knows the secret that replicas share.
             replica_client: asks the leader.
             now: the time, with its zone.
         """
-        self._kube = kube
         self._children = children
         self._replica_client = replica_client
         self._now = now
@@ -63,14 +58,6 @@ class Handover:
         if event is None and self._now() >= self._wishes[uid][1] + DEADLINE:
             event = _fail(wished, f"given up after {int(DEADLINE.total_seconds())} s: {trouble}")
         return Wish(wished, event)
-
-    async def forget(self, identity: Identity, wish: Wish) -> None:
-        """Takes the wish off the resource, if it still is that one.
-
-        Raises:
-            KubeUnavailable, KubeRefused: it can't be taken off; so also if it is another one by now.
-        """
-        await self._kube.remove_annotation(identity, names.TRANSFER_ANNOTATION, value=wish.pod)
 
     async def _try(self, resource: Resource, replicas: Replicas | None, *, wished: str) -> tuple[Event | None, str]:
         """The event that ends the wish, or None and what the matter is."""

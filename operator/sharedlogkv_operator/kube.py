@@ -28,6 +28,7 @@ REQUEST_SECONDS: Final = 10.0
 PAGE_LIMIT: Final = 500
 
 RESOURCE_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{{namespace}}/{names.PLURAL}/{{name}}"
+COLLECTION_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}{{where}}/{names.PLURAL}"
 CHILD_PATHS: Final[Mapping[str, str]] = {
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
     "Service": "/api/v1/namespaces/{namespace}/services/{name}",
@@ -55,6 +56,10 @@ class KubeClient(Protocol):
 
     async def get_resource(self, namespace: str, name: str) -> JsonObject | None:
         """The SharedLogKV, fresh from the API server; None when there is none."""
+        ...
+
+    async def list_resources(self) -> Sequence[JsonObject]:
+        """Every SharedLogKV that the operator may see."""
         ...
 
     async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
@@ -109,19 +114,28 @@ class KubeClient(Protocol):
 class ApiServer:
     """The API server, over one shared HTTP session."""
 
-    def __init__(self, configuration: kubernetes_client.Configuration, *, metrics: Metrics) -> None:
+    def __init__(
+        self, configuration: kubernetes_client.Configuration, *, metrics: Metrics, namespaces: Sequence[str] = ()
+    ) -> None:
         """Connects on first use.
 
         Args:
             configuration: where the API server is, and how to log in.
             metrics: where requests are counted.
+            namespaces: where there are resources of ours; empty for the whole cluster.
         """
+        self._namespaces = tuple(namespaces)
         self._client = kubernetes_client.ApiClient(configuration)
         self._metrics = metrics
 
     async def get_resource(self, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
         return await self._find("GET", RESOURCE_PATH.format(namespace=namespace, name=name))
+
+    async def list_resources(self) -> Sequence[JsonObject]:
+        """See `KubeClient`."""
+        paths = [COLLECTION_PATH.format(where=f"/namespaces/{namespace}") for namespace in self._namespaces]
+        return [item for path in paths or [COLLECTION_PATH.format(where="")] for item in await self._list(path)]
 
     async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
@@ -149,11 +163,11 @@ class ApiServer:
 
     async def list_pods(self, namespace: str, selector: str) -> Sequence[JsonObject]:
         """See `KubeClient`."""
-        return await self._list(f"/api/v1/namespaces/{namespace}/pods", selector)
+        return await self._list(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)
 
     async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[JsonObject]:
         """See `KubeClient`."""
-        return await self._list(f"/apis/apps/v1/namespaces/{namespace}/replicasets", selector)
+        return await self._list(f"/apis/apps/v1/namespaces/{namespace}/replicasets", labelSelector=selector)
 
     async def annotate_pod(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> None:
         """See `KubeClient`."""
@@ -219,19 +233,26 @@ class ApiServer:
             KubeUnavailable: the API server can't be reached.
             KubeRefused: we may not list our own resources.
         """
-        where = f"/namespaces/{namespace}" if namespace else ""
-        path = f"/apis/{names.GROUP}/{names.VERSION}{where}/{names.PLURAL}"
+        path = COLLECTION_PATH.format(where=f"/namespaces/{namespace}" if namespace else "")
         return await self._find("GET", path, query={"limit": "1"}) is not None
 
     async def close(self) -> None:
         """Ends the session."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the client is typed in part
 
-    async def _list(self, path: str, selector: str) -> Sequence[JsonObject]:
-        query = {"labelSelector": selector, "limit": str(PAGE_LIMIT)}
-        items = (await self._request("GET", path, query=query))["items"]
-        assert isinstance(items, list)
-        return items
+    async def _list(self, path: str, **query: str) -> Sequence[JsonObject]:
+        """The whole list, page by page."""
+        found: list[JsonObject] = []
+        query["limit"] = str(PAGE_LIMIT)
+        while True:
+            page = await self._request("GET", path, query=query)
+            items, metadata = page["items"], page["metadata"]
+            assert isinstance(items, list)
+            assert isinstance(metadata, Mapping)
+            found += items
+            if not metadata.get("continue"):
+                return found
+            query["continue"] = str(metadata["continue"])
 
     async def _find(
         self,

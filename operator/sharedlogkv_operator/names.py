@@ -25,6 +25,9 @@ CLUSTER_LABEL: Final = f"{GROUP}/cluster"
 DIGEST_ANNOTATION: Final = f"{GROUP}/applied-digest"
 """On every child: the digest of the manifest last applied, which shows that a field is no longer wanted."""
 
+ACCEPT_LOSS_ANNOTATION: Final = f"{GROUP}/accept-topic-loss"
+"""On a resource, by a person: the id of the topic whose loss is accepted. Removed once the resource has a fit topic."""
+
 TRANSFER_ANNOTATION: Final = f"{GROUP}/transfer-leader"
 """On a resource, by a person: the pod that shall lead. Removed once that is settled, one way or the other."""
 

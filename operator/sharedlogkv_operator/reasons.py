@@ -11,6 +11,7 @@ class Reason(Enum):
     SERVING = "Serving"
     TOPIC_BOUND = "TopicBound"
     REPLICATION_FACTOR_LOW = "ReplicationFactorLow"
+    TOPIC_DRIFTED = "TopicDrifted"
     FOREIGN_RECORDS = "ForeignRecords"
     SETTLED = "Settled"
     NOT_STALLED = "NotStalled"
@@ -36,6 +37,8 @@ class Reason(Enum):
     KAFKA_REFUSED = "KafkaRefused"
     NOT_ENOUGH_BROKERS = "NotEnoughBrokers"
     TOPIC_INCOMPATIBLE = "TopicIncompatible"
+    TOPIC_NOT_ADOPTED = "TopicNotAdopted"
+    TOPIC_CLAIMED = "TopicClaimed"
     TOPIC_LOST = "TopicLost"
     TOPIC_REPLACED = "TopicReplaced"
     LEADERSHIP_REFUSED = "LeadershipRefused"
@@ -50,6 +53,8 @@ STALLED: Final = frozenset(
         Reason.KAFKA_REFUSED,
         Reason.NOT_ENOUGH_BROKERS,
         Reason.TOPIC_INCOMPATIBLE,
+        Reason.TOPIC_NOT_ADOPTED,
+        Reason.TOPIC_CLAIMED,
         Reason.TOPIC_LOST,
         Reason.TOPIC_REPLACED,
         Reason.LEADERSHIP_REFUSED,

@@ -11,13 +11,15 @@ off anywhere and simply run again. The order keeps data safe:
 5. The status is written on every path; events follow it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.children import Children
+from sharedlogkv_operator.claims import Claimant, find_rival, find_sharer, parse_claimants
 from sharedlogkv_operator.errors import (
     KafkaBusy,
     KafkaRefused,
@@ -38,7 +40,6 @@ from sharedlogkv_operator.spec import (
     Identity,
     JsonObject,
     PinnedTopic,
-    ReclaimPolicy,
     Resource,
     WriteMode,
     parse_identity,
@@ -51,7 +52,14 @@ from sharedlogkv_operator.status import (
     Verdict,
     parse_conditions,
 )
-from sharedlogkv_operator.topic import CreateTopic, RefuseTopic, UseTopic, decide_topic
+from sharedlogkv_operator.topic import (
+    CreateTopic,
+    ObservedTopic,
+    RefuseTopic,
+    UseTopic,
+    decide_topic,
+    is_loss_accepted,
+)
 
 DELETION_DEADLINE: Final = timedelta(seconds=120)
 """After it, a resource whose topic can't be deleted is let go: a finalizer must not hold a namespace for ever."""
@@ -66,6 +74,8 @@ RETRY_REASONS: Final = frozenset(
         Reason.KUBE_UNAVAILABLE,
         Reason.NOT_ENOUGH_BROKERS,
         Reason.TOPIC_ABSENT,
+        Reason.TOPIC_CLAIMED,
+        Reason.TOPIC_NOT_ADOPTED,
         Reason.CHILD_REFUSED,
         Reason.LEADERSHIP_REFUSED,
     }
@@ -124,9 +134,10 @@ class Reconciler:
         self._kube = kube
         self._kafka = kafka
         self._children = Children(kube, replica_client, default_image=default_image)
-        self._handover = Handover(kube, self._children, replica_client=replica_client, now=now)
+        self._handover = Handover(self._children, replica_client=replica_client, now=now)
         self._reporter = Reporter(kube, instance=instance, now=now)
         self._now = now
+        self._binding: set[str] = set()  # names of topics to which a resource is being bound just now
         self._first_failures: dict[str, datetime] = {}  # by uid; a restart only gives a deletion more time
 
     async def reconcile(self, namespace: str, name: str) -> Result:
@@ -181,29 +192,39 @@ class Reconciler:
     async def _settle(self, body: JsonObject, resource: Resource) -> Result:
         """A pass over a resource that shall live."""
         body, resource = await self._reporter.acknowledge(body, resource)
-        wants_finalizer = resource.spec.topic.reclaim_policy is ReclaimPolicy.DELETE
+        wants_finalizer = resource.spec.topic.is_reclaimed
         if wants_finalizer != (names.TOPIC_FINALIZER in resource.identity.finalizers):
             changed = await self._write_finalizer(resource.identity, present=wants_finalizer)
             if changed is None:
                 return Result(None)
             body, resource = changed, parse_resource(changed)
-        topic = await self._settle_topic(resource)
-        if topic.pinned is not None and topic.pinned != resource.pinned:
-            written = await self._reporter.write_pinned(body, resource.identity, topic.pinned)
-            if written is None:
-                return Result(None)
-            body, resource = written, parse_resource(written)
+        with self._bind_alone(resource):
+            topic = await self._settle_topic(resource)
+            if topic.pinned is not None and topic.pinned != resource.pinned:
+                written = await self._reporter.write_pinned(body, resource.identity, topic.pinned)
+                if written is None:
+                    return Result(None)
+                body, resource = written, parse_resource(written)
         wants_leader = resource.spec.write_mode is WriteMode.LEADER
         outcome = Outcome(topic.verdict, topic.pinned, wants_leader=wants_leader)
         if topic.pinned is not None:
             outcome = await self._settle_children(resource, outcome, topic_id=topic.pinned.id)
         wish = await self._handover.advance(resource, outcome.replicas)
-        if wish is None or wish.event is None:
-            result = await self._conclude(body, resource.identity, outcome, deeds=topic.events)
-            return result if wish is None or result.backs_off else replace(result, after_seconds=WISH_SECONDS)
-        result = await self._conclude(body, resource.identity, outcome, deeds=(*topic.events, wish.event))
-        await self._handover.forget(resource.identity, wish)
+        deeds = topic.events if wish is None or wish.event is None else (*topic.events, wish.event)
+        result = await self._conclude(body, resource.identity, outcome, deeds=deeds)
+        if topic.verdict.reason in TOPIC_IS_FIT:
+            await self._take_off(resource, names.ACCEPT_LOSS_ANNOTATION)
+        if wish is not None and wish.event is not None:
+            await self._take_off(resource, names.TRANSFER_ANNOTATION)
+        elif wish is not None and not result.backs_off:
+            result = replace(result, after_seconds=WISH_SECONDS)
         return result
+
+    async def _take_off(self, resource: Resource, annotation: str) -> None:
+        """Removes an annotation that is settled, if there is one, and still as it was settled."""
+        value = resource.annotations.get(annotation)
+        if value is not None:
+            await self._kube.remove_annotation(resource.identity, annotation, value=value)
 
     async def _settle_topic(self, resource: Resource) -> TopicStep:
         try:
@@ -217,15 +238,20 @@ class Reconciler:
     async def _decide_topic(self, admin: KafkaAdmin, resource: Resource) -> TopicStep:
         """Sees what the topic is, and does what is decided, once: a topic just made is judged like any other."""
         spec, pinned = resource.spec, resource.pinned
-        pinned_id = pinned.id if pinned else None
         observed = await admin.describe_topic(spec.topic.name)
+        pinned_id = _find_binding(resource, observed)
+        if pinned_id is None:
+            claimants = parse_claimants(await self._kube.list_resources())
+            rival = find_rival(resource, claimants, topic_id=observed.id if observed else None)
+            if rival is not None:
+                return TopicStep(_judge_rival(rival, spec.topic.name), pinned)
         broker_count = await admin.count_brokers() if observed is None else 0
         decision = decide_topic(spec, observed, pinned_id=pinned_id, broker_count=broker_count)
         created = isinstance(decision, CreateTopic)
         if isinstance(decision, CreateTopic):
             await admin.create_topic(decision)
             observed = await admin.describe_topic(spec.topic.name)
-            decision = decide_topic(spec, observed, pinned_id=pinned_id, broker_count=broker_count)
+            decision = decide_topic(spec, observed, pinned_id=pinned_id, broker_count=broker_count, is_created=True)
         match decision:
             case CreateTopic():
                 raise KafkaUnavailable(f"topic {spec.topic.name} was created, and is not there")
@@ -234,11 +260,33 @@ class Reconciler:
             case UseTopic():
                 if decision.alterations:
                     await admin.alter_topic(spec.topic.name, decision.alterations)
-                return TopicStep(
-                    Verdict(decision.reason, decision.message),
-                    pinned or PinnedTopic(spec.topic.name, decision.id, is_created=created),
-                    _tell_deeds(spec.topic.name, decision, created=created),
-                )
+                events = _tell_deeds(spec.topic.name, decision, created=created)
+                verdict = Verdict(decision.reason, decision.message)
+                if pinned is not None and pinned.id == decision.id:
+                    return TopicStep(verdict, pinned, events)
+                if pinned is not None:
+                    text = f"the loss of topic {pinned.name}, id {pinned.id}, was accepted"
+                    events = (Event(True, Deed.TOPIC_LOSS_ACCEPTED.value, text), *events)
+                return TopicStep(verdict, PinnedTopic(spec.topic.name, decision.id, is_created=created), events)
+
+    @contextmanager
+    def _bind_alone(self, resource: Resource) -> Iterator[None]:
+        """Lets one resource at a time be bound to a topic of this name: two passes must not both find it free.
+
+        Raises:
+            KafkaBusy: another one is being bound.
+        """
+        name = resource.spec.topic.name
+        if resource.pinned is not None and names.ACCEPT_LOSS_ANNOTATION not in resource.annotations:
+            yield
+            return
+        if name in self._binding:
+            raise KafkaBusy(f"another resource is just being bound to a topic {name}")
+        self._binding.add(name)
+        try:
+            yield
+        finally:
+            self._binding.remove(name)
 
     async def _settle_children(self, resource: Resource, outcome: Outcome, *, topic_id: str) -> Outcome:
         """Applies the children, and sees how the replicas are."""
@@ -261,10 +309,11 @@ class Reconciler:
         if names.TOPIC_FINALIZER not in identity.finalizers:
             return await self._conclude(body, identity, waiting)
         events: tuple[Event, ...] = ()
-        if resource.spec.topic.reclaim_policy is ReclaimPolicy.DELETE and resource.pinned is not None:
+        if resource.spec.topic.is_reclaimed and resource.pinned is not None:
             try:
                 async with self._kafka.lease(resource.spec.bootstrap_servers) as admin:
-                    events = await _delete_topic(admin, resource.pinned)
+                    claimants = parse_claimants(await self._kube.list_resources())
+                    events = await _delete_topic(admin, resource.pinned, sharer=find_sharer(resource, claimants))
             except (KafkaUnavailable, KafkaRefused) as error:
                 text = f"topic {resource.pinned.name} can't be deleted: {error}"
                 tried_first = self._first_failures.setdefault(identity.uid, self._now())
@@ -291,8 +340,26 @@ class Reconciler:
         return await self._kube.write_finalizers(identity, finalizers)
 
 
-async def _delete_topic(admin: KafkaAdmin, pinned: PinnedTopic) -> tuple[Event, ...]:
-    """Deletes the topic if it still is the one that was pinned, and was created for this resource."""
+def _find_binding(resource: Resource, observed: ObservedTopic | None) -> str | None:
+    """The id of the topic that the resource is bound to; None if it is to none, or its loss was accepted."""
+    pinned_id = resource.pinned.id if resource.pinned else None
+    accepted_id = resource.annotations.get(names.ACCEPT_LOSS_ANNOTATION)
+    return None if is_loss_accepted(accepted_id, observed, pinned_id=pinned_id) else pinned_id
+
+
+def _judge_rival(rival: Claimant, topic_name: str) -> Verdict:
+    return Verdict(
+        Reason.TOPIC_CLAIMED,
+        f"topic {topic_name} is that of {names.KIND} {rival.title}; two that write would undo each other's promises. "
+        f"Name another topic, delete that one (under reclaimPolicy Retain the topic stays), or use writeMode ReadOnly.",
+    )
+
+
+async def _delete_topic(admin: KafkaAdmin, pinned: PinnedTopic, *, sharer: Claimant | None) -> tuple[Event, ...]:
+    """Deletes the topic if it still is the one that was pinned, was created for this resource, and nobody shares it."""
+    if sharer is not None:
+        text = f"topic {pinned.name} stays: {names.KIND} {sharer.title} uses it too"
+        return (Event(True, Deed.TOPIC_KEPT.value, text),)
     if not pinned.is_created:
         text = f"topic {pinned.name} stays: it was there before this resource, and may be others' too"
         return (Event(True, Deed.TOPIC_KEPT.value, text),)

@@ -42,15 +42,42 @@ class ReclaimPolicy(Enum):
     DELETE = "Delete"
 
 
+class AdoptionPolicy(Enum):
+    """What becomes of a topic that was there before its resource."""
+
+    NEVER = "Never"
+    IF_COMPATIBLE = "IfCompatible"
+    ALWAYS = "Always"
+
+
+class DriftPolicy(Enum):
+    """What becomes of settings of the topic that are not as the resource has them."""
+
+    ENFORCE = "Enforce"
+    WARN = "Warn"
+
+
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """The topic that is wanted; `config` are the user's own settings, without ours."""
+    """The topic that is wanted.
+
+    Attributes:
+        name: its name.
+        replication_factor: on how many brokers it is to be.
+        min_in_sync_replicas: how many of them have a write before it is acknowledged.
+        config: the user's own settings, without ours.
+        adoption_policy: whether a topic that is there already may be used.
+        drift_policy: whether settings that drifted are set back.
+        is_reclaimed: it goes with its resource, as both `reclaimPolicy` and `allowDataLoss` say.
+    """
 
     name: str
     replication_factor: int
     min_in_sync_replicas: int
     config: Mapping[str, str]
-    reclaim_policy: ReclaimPolicy
+    adoption_policy: AdoptionPolicy
+    drift_policy: DriftPolicy
+    is_reclaimed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +245,10 @@ def _parse_spec(spec: JsonObject, identity: Identity) -> Spec:
             replication_factor=_integer(topic["replicationFactor"]),
             min_in_sync_replicas=_integer(topic["minInSyncReplicas"]),
             config=config,
-            reclaim_policy=ReclaimPolicy(topic["reclaimPolicy"]),
+            adoption_policy=AdoptionPolicy(topic["adoptionPolicy"]),
+            drift_policy=DriftPolicy(topic["driftPolicy"]),
+            is_reclaimed=ReclaimPolicy(topic["reclaimPolicy"]) is ReclaimPolicy.DELETE
+            and _boolean(topic["allowDataLoss"]),
         ),
         write_mode=WriteMode(spec["writeMode"]),
         lease_seconds=_integer(_object(spec["leader"])["leaseSeconds"]),
@@ -285,6 +315,12 @@ def _array(value: object) -> Sequence[object]:
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no string")
+    return value
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
     return value
 
 

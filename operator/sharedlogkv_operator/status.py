@@ -18,7 +18,9 @@ from sharedlogkv_operator.reasons import STALLED, Reason
 from sharedlogkv_operator.spec import Identity, JsonObject, PinnedTopic, WriteMode, build_pinned
 
 TROUBLES_SHOWN: Final = 3
-TOPIC_IS_FIT: Final = frozenset({Reason.TOPIC_BOUND, Reason.REPLICATION_FACTOR_LOW, Reason.FOREIGN_RECORDS})
+TOPIC_IS_FIT: Final = frozenset(
+    {Reason.TOPIC_BOUND, Reason.REPLICATION_FACTOR_LOW, Reason.TOPIC_DRIFTED, Reason.FOREIGN_RECORDS}
+)
 """With these the topic serves, and TopicReady is True."""
 
 

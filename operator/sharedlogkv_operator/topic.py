@@ -5,16 +5,21 @@ The rules, in order; the first that applies decides:
 1. Bound to an id, and there is no topic: the data is gone. Never recreated: `TopicLost`.
 2. Bound to an id, and the topic has another: somebody recreated it. Never followed: `TopicReplaced`.
 3. No topic: created, if there are brokers enough; under ReadOnly it is awaited, since others write it.
-4. Not bound yet: the topic that is there is adopted if it keeps the spec's promises, else each difference is told.
-5. Bound to it: settings that the spec lists and that drifted are set back. Under ReadOnly nothing is ever altered.
+4. Not bound yet: the topic that is there is adopted as `adoptionPolicy` allows: not at all, if it keeps the spec's
+   promises (else each difference is told), or always, and then it is made to keep those that settings can keep.
+5. Bound to it: settings that the spec lists and that drifted are set back, or only told, as `driftPolicy` has it. Under
+   ReadOnly nothing is ever altered.
+
+A person may accept the loss of the topic that a resource is bound to; it then counts as not bound.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sharedlogkv_operator import names
 from sharedlogkv_operator.reasons import Reason
-from sharedlogkv_operator.spec import Spec, TopicSpec, WriteMode
+from sharedlogkv_operator.spec import AdoptionPolicy, DriftPolicy, Spec, TopicSpec, WriteMode
 
 CREATION_DEFAULTS: Final[Mapping[str, str]] = {
     "min.compaction.lag.ms": str(10 * 60 * 1000),  # a record stays readable this long, whatever supersedes it
@@ -97,8 +102,18 @@ class Difference:
         return f"{self.name}: is {self.actual}, must be {self.wanted}" + (f" ({self.advice})" if self.advice else "")
 
 
+def is_loss_accepted(accepted_id: str | None, observed: ObservedTopic | None, *, pinned_id: str | None) -> bool:
+    """Whether the topic `pinned_id` is lost or replaced, and a person has accepted the loss of that very one."""
+    return pinned_id is not None and accepted_id == pinned_id and (observed is None or observed.id != pinned_id)
+
+
 def decide_topic(
-    spec: Spec, observed: ObservedTopic | None, *, pinned_id: str | None, broker_count: int
+    spec: Spec,
+    observed: ObservedTopic | None,
+    *,
+    pinned_id: str | None,
+    broker_count: int,
+    is_created: bool = False,
 ) -> TopicDecision:
     """What to do about the topic, by the rules above.
 
@@ -107,6 +122,7 @@ def decide_topic(
         observed: the topic that now bears the name; None when there is none.
         pinned_id: the id that the resource is bound to; None before the first time.
         broker_count: brokers that are up; only looked at when the topic would be created.
+        is_created: we have created it a moment ago.
     """
     topic = spec.topic
     if observed is None:
@@ -115,18 +131,20 @@ def decide_topic(
         return RefuseTopic(
             Reason.TOPIC_REPLACED,
             f"topic {topic.name} has the id {observed.id}, but this resource is bound to {pinned_id}: the topic was "
-            f"deleted and created anew, and holds other data. Replicas refuse it. To accept the loss, delete this "
-            f"SharedLogKV and apply it again; it will then be bound to the topic that is there.",
+            f"deleted and created anew, and holds other data. Replicas refuse it. To accept the loss of {pinned_id} "
+            f"and go on with the topic that is there, annotate this SharedLogKV with {_spell_acceptance(pinned_id)}.",
         )
-    if spec.write_mode is WriteMode.READ_ONLY:
-        differences = _shape_differences(observed)
-    elif pinned_id is None:
-        differences = _shape_differences(observed) + _promise_differences(topic, observed)
-    else:
-        differences = [difference for difference in _shape_differences(observed) if difference.setting is None]
-    if differences:
-        return RefuseTopic(Reason.TOPIC_INCOMPATIBLE, _describe(spec, differences))
-    return _use(spec, observed, adopted=pinned_id is None)
+    is_new = pinned_id is None and not is_created
+    if is_new and topic.adoption_policy is AdoptionPolicy.NEVER and spec.write_mode is not WriteMode.READ_ONLY:
+        return RefuseTopic(
+            Reason.TOPIC_NOT_ADOPTED,
+            f"topic {topic.name} exists, id {observed.id}, and topic.adoptionPolicy is Never: name another topic, "
+            f"delete that one, or set the policy to IfCompatible.",
+        )
+    if differences := _find_obstacles(spec, observed, is_bound=pinned_id is not None):
+        text = f"topic {topic.name} exists and can't be used: {_describe(spec, differences)}"
+        return RefuseTopic(Reason.TOPIC_INCOMPATIBLE, text)
+    return _use(spec, observed, adopted=is_new)
 
 
 def build_topic_config(topic: TopicSpec) -> dict[str, str]:
@@ -145,7 +163,8 @@ def _decide_absent(spec: Spec, *, pinned_id: str | None, broker_count: int) -> T
         return RefuseTopic(
             Reason.TOPIC_LOST,
             f"topic {topic.name} with the id {pinned_id} is gone, and the data with it. It is not created again by "
-            f"itself. To accept the loss and begin anew, delete this SharedLogKV and apply it again.",
+            f"itself. To accept the loss and begin anew, annotate this SharedLogKV with "
+            f"{_spell_acceptance(pinned_id)}.",
         )
     if spec.write_mode is WriteMode.READ_ONLY:
         return RefuseTopic(
@@ -163,23 +182,44 @@ def _decide_absent(spec: Spec, *, pinned_id: str | None, broker_count: int) -> T
     return CreateTopic(topic.name, topic.replication_factor, build_topic_config(topic))
 
 
+def _find_obstacles(spec: Spec, observed: ObservedTopic, *, is_bound: bool) -> list[Difference]:
+    """What forbids to use the topic, since no setting that we may change would mend it."""
+    topic, shape = spec.topic, _shape_differences(observed)
+    if spec.write_mode is WriteMode.READ_ONLY:
+        return shape
+    promises = _promise_differences(topic, observed)
+    if not is_bound and topic.adoption_policy is not AdoptionPolicy.ALWAYS:
+        return shape + promises
+    if topic.drift_policy is DriftPolicy.WARN:
+        return shape + [difference for difference in promises if difference.name in OWNED_SETTINGS]
+    return [difference for difference in shape if difference.setting is None]
+
+
+def _spell_acceptance(topic_id: str) -> str:
+    return f"{names.ACCEPT_LOSS_ANNOTATION}={topic_id}"
+
+
 def _use(spec: Spec, observed: ObservedTopic, *, adopted: bool) -> UseTopic:
     topic = spec.topic
     reason, message = Reason.TOPIC_BOUND, f"bound to topic {topic.name}, id {observed.id}"
     alterations: dict[str, str] = {}
     if spec.write_mode is not WriteMode.READ_ONLY:
-        alterations = {
-            difference.setting[0]: difference.setting[1]
+        drifts = [
+            difference
             for difference in _shape_differences(observed) + _promise_differences(topic, observed)
             if difference.setting is not None
-        }
+        ]
+        if topic.drift_policy is DriftPolicy.ENFORCE:
+            alterations = {difference.setting[0]: difference.setting[1] for difference in drifts if difference.setting}
+        elif drifts:
+            reason, message = Reason.TOPIC_DRIFTED, f"{message}; as driftPolicy Warn has it, {_describe(spec, drifts)}"
         if MIN_ISR in alterations and observed.replication_factor < topic.min_in_sync_replicas:
             # More than there are copies, and the brokers would refuse every write.
             del alterations[MIN_ISR]
             if _number(observed.config.get(MIN_ISR)) < observed.replication_factor:
                 alterations[MIN_ISR] = str(observed.replication_factor)
         if observed.replication_factor < topic.replication_factor:
-            reason = Reason.REPLICATION_FACTOR_LOW
+            reason = Reason.REPLICATION_FACTOR_LOW if reason is Reason.TOPIC_BOUND else reason
             message += (
                 f"; its replication factor is {observed.replication_factor}, not {topic.replication_factor}: raise "
                 f"it with kafka-reassign-partitions.sh"
@@ -225,7 +265,7 @@ def _setting_difference(observed: ObservedTopic, key: str, wanted: str) -> Diffe
 
 def _describe(spec: Spec, differences: Sequence[Difference]) -> str:
     """Each difference, and the command that would mend those that a command can."""
-    text = f"topic {spec.topic.name} exists and can't be used: " + "; ".join(map(str, differences)) + "."
+    text = "; ".join(map(str, differences)) + "."
     settings = [difference.setting for difference in differences if difference.setting is not None]
     if not settings:
         return text

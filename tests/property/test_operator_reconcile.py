@@ -75,7 +75,7 @@ TURNS = st.dictionaries(st.integers(1, 60), st.integers(0, 5), max_size=12)
 def test_a_resource_becomes_ready_after_any_faults(turns: dict[int, int], policy: str, mode: str) -> None:
     async def scenario() -> None:
         world = World()
-        world.create(spec={"topic": {"reclaimPolicy": policy}, "writeMode": mode})
+        world.create(spec={"topic": {"reclaimPolicy": policy, "allowDataLoss": True}, "writeMode": mode})
         faults = Faults(world, turns)
         world.kube.interfere = world.kafka.interfere = faults
         for _ in range(5):
@@ -99,7 +99,7 @@ def test_a_resource_becomes_ready_after_any_faults(turns: dict[int, int], policy
 def test_a_deletion_ends_after_any_faults_and_never_takes_another_topic(turns: dict[int, int]) -> None:
     async def scenario() -> None:
         world = World()
-        world.create(spec={"topic": {"reclaimPolicy": "Delete"}})
+        world.create(spec={"topic": {"reclaimPolicy": "Delete", "allowDataLoss": True}})
         await world.reconcile()
         world.kube.delete("demo", "store")
         world.kube.interfere = world.kafka.interfere = Faults(world, turns)

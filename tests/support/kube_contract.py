@@ -78,6 +78,11 @@ class KubeContract:
         await site.kube.delete_child("Deployment", site.namespace, "store", uid="any")
 
     @pytest.mark.asyncio
+    async def test_every_resource_is_listed(self, site: KubeSite) -> None:
+        uids = {parse_resource(body).identity.uid for body in await site.kube.list_resources()}
+        assert (await get(site)).identity.uid in uids
+
+    @pytest.mark.asyncio
     async def test_children_are_applied_and_applying_them_again_changes_nothing(self, site: KubeSite) -> None:
         resource = await get(site)
         budget = build_pod_disruption_budget(resource)

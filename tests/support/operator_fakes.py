@@ -3,6 +3,7 @@
 They keep the contracts of tests/support/kube_contract.py and kafka_contract.py, as the real ones do.
 """
 
+import asyncio
 import copy
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -73,6 +74,12 @@ class FakeKube:
         """See `KubeClient`."""
         with self._call("get_resource"):
             return copy.deepcopy(self.resources.get((namespace, name)))
+
+    async def list_resources(self) -> Sequence[Manifest]:
+        """See `KubeClient`."""
+        await asyncio.sleep(0)  # as with the real one, others come in between
+        with self._call("list_resources"):
+            return copy.deepcopy(list(self.resources.values()))
 
     async def get_child(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """See `KubeClient`."""
@@ -156,6 +163,7 @@ class FakeKube:
 
     async def write_status(self, identity: Identity, status: Mapping[str, object]) -> Manifest | None:
         """See `KubeClient`."""
+        await asyncio.sleep(0)
         with self._call("write_status"):
             body = self.resources.get((identity.namespace, identity.name))
             if body is None:
@@ -238,6 +246,7 @@ class FakeKafka:
 
     async def describe_topic(self, name: str) -> ObservedTopic | None:
         """See `KafkaAdmin`."""
+        await asyncio.sleep(0)
         with self._call("describe_topic"):
             return self.topics.get(name)
 

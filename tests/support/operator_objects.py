@@ -9,12 +9,20 @@ Manifest = dict[str, Any]
 
 UID = "5f0c0a5e-3c5f-4d8a-9a3e-0d6f7a1b2c3d"
 SERVERS = "kafka:9092"
+TOPIC_DEFAULTS: Manifest = {
+    "replicationFactor": 3,
+    "minInSyncReplicas": 2,
+    "adoptionPolicy": "IfCompatible",
+    "driftPolicy": "Enforce",
+    "reclaimPolicy": "Retain",
+    "allowDataLoss": False,
+}
 
 
 def build_resource_body(*, spec: Manifest | None = None, metadata: Manifest | None = None, **top: Any) -> Manifest:
     """A SharedLogKV named `demo/store` with the CRD's defaults filled in, overridden by what is given."""
     overrides = dict(spec or {})
-    topic = {"replicationFactor": 3, "minInSyncReplicas": 2, "reclaimPolicy": "Retain", **overrides.pop("topic", {})}
+    topic = {**TOPIC_DEFAULTS, **overrides.pop("topic", {})}
     return {
         "apiVersion": "sharedlog.dev/v1alpha1",
         "kind": "SharedLogKV",

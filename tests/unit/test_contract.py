@@ -15,23 +15,16 @@ from sharedlogkv_operator.replica_client import parse_replica_status
 from sharedlogkv_operator.spec import WriteMode as SpecWriteMode
 from sharedlogkv_operator.spec import parse_resource
 from sharedlogkv_replica.config import SETTINGS, Config, parse_config
+from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import Reason, WriteMode
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
 from sharedlogkv_replica.server.admin import AdminHandler
 from sharedlogkv_replica.server.http_messages import Request, Response
+from tests.support.operator_objects import TOPIC_DEFAULTS
 
 ROOT = Path(__file__).parents[2]
 TOPIC_ID = "31p46z8rQ1CUmOLGhmY2OQ"
-LEADER_SETTINGS = {
-    "SLKV_REPLICA_LEASE_SECONDS",
-    "SLKV_REPLICA_PEER_PORT",
-    "SLKV_REPLICA_PEER_ADDRESS",
-    "SLKV_REPLICA_PEER_SECRET_FILE",
-    "SLKV_REPLICA_DEFAULT_CONSISTENCY",
-    "SLKV_REPLICA_DEFAULT_MAX_LAG_MS",
-}
-"""What a replica must be told to lead and to answer reads; the operator gives it already."""
 POD = {"metadata.name": "store-abc", "status.podIP": "10.0.0.1"}
 
 
@@ -43,7 +36,7 @@ def container(write_mode: str) -> Mapping[str, object]:
         "metadata": {"name": "store", "namespace": "team", "uid": "u-1", "generation": 1, "resourceVersion": "1"},
         "spec": {
             "kafka": {"bootstrapServers": "kafka-1:9092,kafka-2:9092"},
-            "topic": {"replicationFactor": 3, "minInSyncReplicas": 2, "reclaimPolicy": "Retain"},
+            "topic": TOPIC_DEFAULTS,
             "writeMode": write_mode,
             "leader": {"leaseSeconds": 3},
             "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
@@ -67,8 +60,7 @@ def environment(write_mode: str) -> dict[str, str]:
 
 def replica_config(write_mode: str) -> Config:
     """What the replica makes of the environment that the operator gives it."""
-    known = {setting.variable for setting in SETTINGS}
-    return parse_config([], {name: value for name, value in environment(write_mode).items() if name in known})
+    return parse_config([], environment(write_mode))
 
 
 @pytest.mark.parametrize("write_mode", [mode.value for mode in SpecWriteMode])
@@ -88,8 +80,7 @@ def test_both_know_the_same_write_modes_and_so_does_the_resource() -> None:
 def test_every_variable_of_the_operator_is_a_setting_of_the_replica() -> None:
     settings = {setting.variable for setting in SETTINGS}
     given = {value for name, value in vars(names).items() if name.startswith("ENV_")}
-    assert given - LEADER_SETTINGS <= settings
-    assert given >= LEADER_SETTINGS
+    assert given <= settings
 
 
 def test_the_operator_runs_a_program_that_the_package_has() -> None:
@@ -104,11 +95,11 @@ def test_the_pod_gets_more_time_to_stop_than_the_replica_takes() -> None:
 
 
 def test_a_replica_that_may_lead_is_told_what_it_needs_for_it() -> None:
-    given = environment("Leader")
-    assert given["SLKV_REPLICA_PEER_ADDRESS"] == f"10.0.0.1:{names.PEER_PORT}"
-    assert given["SLKV_REPLICA_PEER_PORT"] == str(names.PEER_PORT)
-    assert given["SLKV_REPLICA_LEASE_SECONDS"] == "3"
-    assert set(given) >= LEADER_SETTINGS
+    config = replica_config("Leader")
+    assert (config.peer_address, config.peer_port) == (f"10.0.0.1:{names.PEER_PORT}", names.PEER_PORT)
+    assert config.peer_secret_file is not None
+    assert config.lease_seconds == 3
+    assert (config.default_consistency, config.default_max_lag_ms) == (Level.EVENTUAL, 1000)
 
 
 def test_the_operator_understands_the_status_that_the_replica_gives() -> None:

@@ -80,7 +80,10 @@ ACCEPTED: dict[str, Manifest] = {
     "a single copy": with_topic(replicationFactor=1, minInSyncReplicas=1),
     "as many in sync as there are copies": with_topic(replicationFactor=3, minInSyncReplicas=3),
     "topic settings": with_topic(config={"segment.ms": "60000", "compression.type": "zstd"}),
-    "the topic deleted with the store": with_topic(reclaimPolicy="Delete"),
+    "the topic deleted with the store": with_topic(reclaimPolicy="Delete", allowDataLoss=True),
+    "no topic that was there before": with_topic(adoptionPolicy="Never"),
+    "any topic that was there before": with_topic(adoptionPolicy="Always"),
+    "a topic that is left as it is": with_topic(driftPolicy="Warn"),
     "a leader": {"writeMode": "Leader"},
     "nobody who leads": {"writeMode": "Leaderless"},
     "read only": {"writeMode": "ReadOnly"},
@@ -150,9 +153,15 @@ REFUSED: dict[str, tuple[Manifest, str]] = {
     "a setting with a blank": (with_topic(config={"segment ms": "1"}), "no name of a Kafka topic configuration"),
     "a setting that is a number": (with_topic(config={"segment.ms": 1}), "must be of type string"),
     "too many settings": (with_topic(config={f"k{i}": "v" for i in range(65)}), "must have at most 64 items"),
+    "the topic deleted with the store, by mistake": (
+        with_topic(reclaimPolicy="Delete"),
+        "topic.reclaimPolicy Delete needs topic.allowDataLoss true",
+    ),
+    "another adoption policy": (with_topic(adoptionPolicy="Perhaps"), "spec.topic.adoptionPolicy: Unsupported value"),
+    "another drift policy": (with_topic(driftPolicy="Ignore"), "spec.topic.driftPolicy: Unsupported value"),
     "another reclaim policy": (with_topic(reclaimPolicy="Recycle"), "spec.topic.reclaimPolicy: Unsupported value"),
     "read only, and yet the topic is ours": (
-        {"writeMode": "ReadOnly", **with_topic(reclaimPolicy="Delete")},
+        {"writeMode": "ReadOnly", **with_topic(reclaimPolicy="Delete", allowDataLoss=True)},
         "reclaimPolicy Delete excludes writeMode ReadOnly",
     ),
     "another write mode": ({"writeMode": "Anarchy"}, "spec.writeMode: Unsupported value"),
@@ -266,7 +275,14 @@ async def test_defaults_are_filled_in(cluster: Cluster, environment: Environment
     _, answer = await try_create(environment, manifest)
     assert answer["spec"] == {
         "kafka": {"bootstrapServers": "kafka:9092"},
-        "topic": {"replicationFactor": 3, "minInSyncReplicas": 2, "reclaimPolicy": "Retain"},
+        "topic": {
+            "replicationFactor": 3,
+            "minInSyncReplicas": 2,
+            "adoptionPolicy": "IfCompatible",
+            "driftPolicy": "Enforce",
+            "reclaimPolicy": "Retain",
+            "allowDataLoss": False,
+        },
         "writeMode": "Leader",
         "leader": {"leaseSeconds": 3},
         "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
@@ -298,7 +314,9 @@ async def test_everything_else_can_be_changed(environment: Environment, namespac
     async with connect(environment.kubeconfig) as api:
         await api.create("SharedLogKV", build_store(namespace, **with_topic(name="fixed")))
         changes: list[Manifest] = [
-            {"topic": {"name": "fixed", "config": {"segment.ms": "60000"}, "reclaimPolicy": "Delete"}},
+            {"topic": {"name": "fixed", "config": {"segment.ms": "60000"}}},
+            {"topic": {"reclaimPolicy": "Delete", "allowDataLoss": True}},
+            {"topic": {"adoptionPolicy": "Always", "driftPolicy": "Warn"}},
             {"topic": {"replicationFactor": 3, "minInSyncReplicas": 2}},
             {"kafka": {"bootstrapServers": "other:9092"}},
             {"topic": {"reclaimPolicy": "Retain"}, "writeMode": "ReadOnly"},

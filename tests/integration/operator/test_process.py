@@ -133,7 +133,13 @@ async def ready_topic(api: KubeApi, namespace: str, name: str = "store") -> Mani
 
 
 def store(environment: Environment, namespace: str, topic: str, *, policy: str = "Retain", **spec: Any) -> Manifest:
-    fields = {"name": topic, "replicationFactor": 1, "minInSyncReplicas": 1, "reclaimPolicy": policy}
+    fields = {
+        "name": topic,
+        "replicationFactor": 1,
+        "minInSyncReplicas": 1,
+        "reclaimPolicy": policy,
+        "allowDataLoss": True,
+    }
     return build_store(namespace, servers=environment.kafka, **{"topic": fields, **spec})
 
 

@@ -456,7 +456,7 @@ async def test_deletion_keeps_the_topic_and_a_new_store_takes_it_up_again(store:
 
 
 async def test_deletion_takes_the_topic_along_where_the_policy_says_so(store: Store, admin: ConfluentAdmin) -> None:
-    await store.create(topic={"reclaimPolicy": "Delete"})
+    await store.create(topic={"reclaimPolicy": "Delete", "allowDataLoss": True})
     await store.reconcile()
     assert (await store.read())["metadata"]["finalizers"] == ["sharedlog.dev/topic"]
     await store.api.delete("SharedLogKV", store.namespace, "store")
@@ -468,7 +468,7 @@ async def test_deletion_takes_the_topic_along_where_the_policy_says_so(store: St
 
 
 async def test_the_finalizer_goes_with_the_policy_and_then_the_topic_stays(store: Store, admin: ConfluentAdmin) -> None:
-    await store.create(topic={"reclaimPolicy": "Delete"})
+    await store.create(topic={"reclaimPolicy": "Delete", "allowDataLoss": True})
     await store.reconcile()
     await store.change(topic={"reclaimPolicy": "Retain"})
     await store.reconcile()

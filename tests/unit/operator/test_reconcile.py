@@ -1,18 +1,21 @@
 """What one pass does, among fakes: order, idempotence, and every kind of trouble."""
 
+import asyncio
+
 import pytest
 
 from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable, KubeRefused, KubeUnavailable
 from sharedlogkv_operator.leadership import LeaderReport
 from sharedlogkv_operator.pods import DELETION_COST
 from sharedlogkv_operator.replica_client import ReplicaStatus
-from sharedlogkv_operator.status import Truth
+from sharedlogkv_operator.status import Truth, parse_conditions
 from tests.support.operator_fakes import BROKER_DEFAULTS, Interfere
+from tests.support.operator_objects import build_resource_body
 from tests.support.operator_world import World
 
 pytestmark = pytest.mark.asyncio
 
-DELETE = {"topic": {"reclaimPolicy": "Delete"}}
+DELETE = {"topic": {"reclaimPolicy": "Delete", "allowDataLoss": True}}
 LEADER = {"writeMode": "Leader"}
 FINALIZER = "sharedlog.dev/topic"
 
@@ -194,6 +197,96 @@ async def test_a_replaced_topic_is_not_followed() -> None:
     await world.reconcile()
     assert world.condition("Stalled").reason == "TopicReplaced"
     assert world.status["topic"]["id"] == "id-1"
+
+
+ACCEPT = "sharedlog.dev/accept-topic-loss"
+
+
+async def test_a_lost_topic_is_made_anew_once_a_person_accepts_the_loss() -> None:
+    world = await settled()
+    del world.kafka.topics["demo.store"]
+    world.annotate({ACCEPT: "id-0"})
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "TopicLost", "that is the id of another topic"
+    world.annotate({ACCEPT: "id-1"})
+    await world.reconcile()
+    assert world.status["topic"] == {"name": "demo.store", "id": "id-2", "origin": "Created"}
+    assert "id-2" in str(world.deployment)
+    assert world.body["metadata"]["annotations"] == {}
+    assert world.event_reasons[-3:] == ["TopicLossAccepted", "TopicCreated", "RollingOut"]
+
+
+async def test_a_replaced_topic_is_adopted_once_a_person_accepts_the_loss_of_the_former() -> None:
+    world = await settled()
+    config = world.kafka.topics["demo.store"].config
+    world.kafka.add_topic("demo.store", replication_factor=3, config=config)
+    world.annotate({ACCEPT: "id-1"})
+    await world.reconcile()
+    assert world.status["topic"] == {"name": "demo.store", "id": "id-2", "origin": "Adopted"}
+    assert "TopicLossAccepted" in world.event_reasons
+
+
+async def test_accepting_a_loss_that_is_none_loses_nothing_and_is_not_kept_for_later() -> None:
+    world = await settled()
+    world.annotate({ACCEPT: "id-1"})
+    await world.reconcile()
+    assert world.status["topic"]["id"] == "id-1"
+    assert world.body["metadata"]["annotations"] == {}
+    del world.kafka.topics["demo.store"]
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "TopicLost"
+
+
+async def test_a_replaced_topic_that_does_not_fit_is_not_followed_even_so() -> None:
+    world = await settled()
+    world.kafka.add_topic("demo.store")
+    world.annotate({ACCEPT: "id-1"})
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "TopicIncompatible"
+    assert world.status["topic"]["id"] == "id-1"
+    assert world.body["metadata"]["annotations"] == {ACCEPT: "id-1"}
+
+
+async def test_a_second_store_on_the_topic_of_another_is_stalled_and_changes_nothing_until_it_is_free() -> None:
+    world = await settled()
+    world.kube.put(build_resource_body(spec={"topic": {"name": "demo.store"}}, metadata={"name": "two", "uid": "two"}))
+    world.take_writes()
+    result = await world.reconciler.reconcile("demo", "two")
+    assert result.backs_off
+    second = world.kube.resources["demo", "two"]
+    assert parse_conditions(second)["Stalled"].reason == "TopicClaimed"
+    assert "that of SharedLogKV demo/store" in parse_conditions(second)["Ready"].message
+    assert set(world.take_writes()) == {"write_status", "post_event"}
+    world.kube.delete("demo", "store")
+    await world.reconciler.reconcile("demo", "two")
+    assert world.kube.resources["demo", "two"]["status"]["topic"]["id"] == "id-1"
+
+
+async def test_two_stores_that_are_looked_at_together_are_never_both_bound_to_one_topic() -> None:
+    world = World()
+    for name in ("a", "b"):
+        world.kube.put(build_resource_body(spec={"topic": {"name": "one"}}, metadata={"name": name, "uid": name}))
+    for order in ("ab", "ba"):
+        await asyncio.gather(*(world.reconciler.reconcile("demo", name) for name in order))
+    await world.reconciler.reconcile("demo", "a")
+    bound = [name for name in ("a", "b") if "topic" in world.kube.resources["demo", name]["status"]]
+    assert len(bound) == 1
+    assert world.kafka.created == 1
+
+
+async def test_deletion_never_takes_a_topic_that_another_store_uses() -> None:
+    world = await settled(spec=DELETE)
+    reader = build_resource_body(
+        spec={"topic": {"name": "demo.store"}, "writeMode": "ReadOnly"},
+        metadata={"name": "reader", "uid": "reader"},
+        status={"topic": {"name": "demo.store", "id": "id-1", "origin": "Adopted"}},
+    )
+    world.kube.put(reader)
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.is_gone()
+    assert "demo.store" in world.kafka.topics
+    assert "demo/reader uses it too" in world.last_event["message"]
 
 
 async def test_settings_that_drift_are_set_back_and_told() -> None:

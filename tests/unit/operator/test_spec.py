@@ -7,7 +7,6 @@ from sharedlogkv_operator.spec import (
     Consistency,
     PinnedTopic,
     ReadsSpec,
-    ReclaimPolicy,
     WriteMode,
     build_pinned,
     parse_resource,
@@ -18,7 +17,7 @@ from tests.support.operator_objects import Manifest, build_resource, build_resou
 def test_a_resource_as_the_api_server_gives_it_is_parsed() -> None:
     resource = build_resource(
         spec={
-            "topic": {"config": {"segment.ms": "60000"}, "reclaimPolicy": "Delete"},
+            "topic": {"config": {"segment.ms": "60000"}, "reclaimPolicy": "Delete", "allowDataLoss": True},
             "writeMode": "ReadOnly",
             "leader": {"leaseSeconds": 5},
             "reads": {"defaultConsistency": "Bounded", "maxLagMs": 250},
@@ -34,7 +33,7 @@ def test_a_resource_as_the_api_server_gives_it_is_parsed() -> None:
     assert resource.spec.lease_seconds == 5
     assert resource.spec.reads == ReadsSpec(Consistency.BOUNDED, 250)
     assert resource.annotations == {"sharedlog.dev/transfer-leader": "store-1"}
-    assert resource.spec.topic.reclaim_policy is ReclaimPolicy.DELETE
+    assert resource.spec.topic.is_reclaimed
     assert resource.spec.topic.config == {"segment.ms": "60000"}
     assert resource.pinned == PinnedTopic("demo.store", "abc", is_created=False)
     assert resource.identity.finalizers == ("a", "b")
@@ -53,6 +52,12 @@ def test_how_a_resource_came_by_its_topic_is_read_back(is_created: bool) -> None
     assert build_resource(status={"topic": build_pinned(pinned)}).pinned == pinned
 
 
+@pytest.mark.parametrize(("policy", "allowed"), [("Delete", False), ("Retain", True)])
+def test_a_topic_goes_with_its_resource_only_where_both_fields_say_so(policy: str, allowed: bool) -> None:
+    topic = build_resource(spec={"topic": {"reclaimPolicy": policy, "allowDataLoss": allowed}}).spec.topic
+    assert not topic.is_reclaimed
+
+
 def test_no_topology_constraints_are_told_from_an_empty_list() -> None:
     assert build_resource().spec.pod_template.topology_spread_constraints is None
     empty = build_resource(spec={"podTemplate": {"topologySpreadConstraints": []}})
@@ -67,6 +72,7 @@ def test_no_topology_constraints_are_told_from_an_empty_list() -> None:
         ({"writeMode": "Anarchy"}, "is not a valid WriteMode"),
         ({"kafka": {}}, "lacks the field 'bootstrapServers'"),
         ({"kafka": []}, "is no object"),
+        ({"topic": {"reclaimPolicy": "Delete", "allowDataLoss": "yes"}}, "is neither true nor false"),
         ({"topic": {"config": {"segment.ms": 1}}}, "is no string"),
         ({"podTemplate": {"topologySpreadConstraints": "none"}}, "is no list"),
     ],

@@ -14,6 +14,7 @@ from sharedlogkv_operator.topic import (
     TopicDecision,
     UseTopic,
     decide_topic,
+    is_loss_accepted,
 )
 from tests.support.operator_objects import Manifest, build_resource, build_topic
 
@@ -198,3 +199,72 @@ def test_a_pinned_topic_is_never_made_to_demand_more_copies_than_it_has(copies: 
 def test_the_same_value_in_another_notation_is_no_difference(actual: str, wanted: str) -> None:
     observed = topic(config={"key": actual})
     assert use(decide(observed, pinned_id="topic-1", topic={"config": {"key": wanted}})).alterations == {}
+
+
+def test_a_topic_that_was_there_is_not_used_where_that_is_forbidden() -> None:
+    refused = refusal(decide(topic(), topic={"adoptionPolicy": "Never"}))
+    assert refused.reason is Reason.TOPIC_NOT_ADOPTED
+    assert "id topic-1, and topic.adoptionPolicy is Never" in refused.message
+
+
+def test_a_topic_that_we_have_just_created_is_used_whatever_the_policy() -> None:
+    spec = build_resource(spec={"topic": {"adoptionPolicy": "Never"}}).spec
+    decision = use(decide_topic(spec, topic(), pinned_id=None, broker_count=3, is_created=True))
+    assert not decision.adopted
+
+
+def test_those_that_only_read_take_their_topic_whatever_the_policy() -> None:
+    use(decide(topic(), writeMode="ReadOnly", topic={"adoptionPolicy": "Never"}))
+
+
+def test_a_topic_is_always_adopted_where_that_is_wanted_and_then_set_right() -> None:
+    foreign = topic(replication_factor=2, config={"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"})
+    decision = use(decide(foreign, topic={"adoptionPolicy": "Always"}))
+    assert decision.adopted
+    assert decision.alterations == {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+    assert decision.reason is Reason.REPLICATION_FACTOR_LOW
+
+
+def test_a_topic_of_several_partitions_is_never_adopted() -> None:
+    refused = refusal(decide(topic(partitions=2), topic={"adoptionPolicy": "Always"}))
+    assert refused.reason is Reason.TOPIC_INCOMPATIBLE
+
+
+def test_settings_that_drifted_are_only_told_where_that_is_wanted_with_the_command_that_sets_them_right() -> None:
+    drifted = topic(config={"segment.ms": "1", "min.insync.replicas": "1"})
+    wanted = {"driftPolicy": "Warn", "config": {"segment.ms": "60000"}}
+    decision = use(decide(drifted, pinned_id="topic-1", topic=wanted))
+    assert decision.alterations == {}
+    assert decision.reason is Reason.TOPIC_DRIFTED
+    assert "segment.ms: is 1, must be 60000" in decision.message
+    assert "--add-config 'min.insync.replicas=2,segment.ms=60000'" in decision.message
+
+
+def test_nothing_drifted_is_nothing_to_tell() -> None:
+    assert use(decide(topic(), pinned_id="topic-1", topic={"driftPolicy": "Warn"})).reason is Reason.TOPIC_BOUND
+
+
+def test_settings_without_which_no_promise_holds_are_refused_where_they_may_not_be_set_right() -> None:
+    drifted = topic(config={"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"})
+    refused = refusal(decide(drifted, pinned_id="topic-1", topic={"driftPolicy": "Warn"}))
+    assert refused.reason is Reason.TOPIC_INCOMPATIBLE
+    assert "'cleanup.policy=compact,message.timestamp.type=LogAppendTime'" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("accepted", "observed", "expected"),
+    [
+        ("topic-1", None, True),
+        ("topic-1", "topic-2", True),
+        ("topic-1", "topic-1", False),
+        ("topic-2", "topic-2", False),
+        (None, None, False),
+    ],
+    ids=["lost", "replaced", "there", "of another id", "not asked"],
+)
+def test_a_loss_is_accepted_for_the_very_topic_that_is_lost(
+    accepted: str | None, observed: str | None, expected: bool
+) -> None:
+    found = None if observed is None else topic(id=observed)
+    assert is_loss_accepted(accepted, found, pinned_id="topic-1") == expected
+    assert not is_loss_accepted(accepted, found, pinned_id=None)
