@@ -12,8 +12,10 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sharedlogkv_replica.core.leader_view import Role
 from sharedlogkv_replica.core.modes import Reason
 from sharedlogkv_replica.engine.forward import Forwarder
+from sharedlogkv_replica.engine.leader_mode import LeaderMode
 from sharedlogkv_replica.engine.peers import PeerCounters
 from sharedlogkv_replica.engine.replica import VERSION, Replica
 from sharedlogkv_replica.errors import PeerFault
@@ -180,6 +182,68 @@ class ReplicaCollector(Collector):
         yield _histogram("read_wait_duration_seconds", "From a read that waited to its answer.", http.read_wait_seconds)
 
 
+class LeaderCollector(Collector):
+    """The metrics of a replica's part in the write mode `Leader`."""
+
+    def __init__(self, led: LeaderMode) -> None:
+        self._led = led
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, in the order of docs/replica.md."""
+        yield from self._electing()
+        yield from self._committing()
+        yield from self._answering()
+
+    def _electing(self) -> Iterator[Metric]:
+        view, leadership = self._led.view, self._led.leadership
+        roles = GaugeMetricFamily(_PREFIX + "leader_role", "1 for the replica's part in the election.", labels=["role"])
+        for role in Role:
+            roles.add_metric([role.value], role is view.role)
+        yield roles
+        term = -1 if view.term is None else view.term
+        yield _gauge("leader_term", "The offset of the claim that leads; -1 while nobody does.", term)
+        yield _gauge("leader_lease_holds", "1 while this replica leads and holds its lease.", leadership.lease_holds())
+        yield _count("leader_changes", "Times that another term was seen.", leadership.changes)
+        yield _count(
+            "leader_resignations", "Times that this replica handed over.", self._led.lead.counters.resignations
+        )
+        yield _count(
+            "foreign_records",
+            "Records seen that no leader wrote; they are applied all the same.",
+            leadership.authorship.foreign_records,
+        )
+
+    def _committing(self) -> Iterator[Metric]:
+        lead = self._led.lead
+        yield _gauge("leader_queued_writes", "Writes that wait for a leader's batch here.", lead.queued_records)
+        yield _gauge("leader_open_batches", "Batches whose outcome is not known yet.", len(lead.outcomes))
+        yield _gauge(
+            "leader_append_age_seconds", "How long the append or claim under way has taken.", lead.busy_seconds
+        )
+        yield _count("leader_batches", "Batches acknowledged while leading, beats included.", lead.counters.batches)
+        yield _count("leader_beats", "Of these, those without a write.", lead.counters.beats)
+        yield _count("leader_records", "Writes acknowledged while leading.", lead.counters.records)
+        yield _count(
+            "leader_resolved_batches",
+            "Batches whose outcome the log told before, or instead of, an acknowledgement.",
+            lead.outcomes.counters.resolved_batches,
+        )
+
+    def _answering(self) -> Iterator[Metric]:
+        counters = self._led.lead.outcomes.counters
+        answers = [
+            (["written"], counters.written),
+            (["repeated"], counters.repeated),
+            (["condition_failed"], counters.condition_failures),
+            (["request_mismatch"], counters.mismatches),
+            (["failed"], counters.failed),
+            (["unknown"], counters.unknown),
+            (["refused"], self._led.lead.counters.refused),
+        ]
+        yield _counter("leader_answers", "Answers to writes while leading, by outcome.", answers, ["outcome"])
+        yield _gauge("remembered_requests", "Requests with an id that would not be repeated.", len(self._led.window))
+
+
 class PeerCollector(Collector):
     """The metrics of what goes between replicas.
 
@@ -264,6 +328,8 @@ class Metrics:
     ) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(ReplicaCollector(replica, log, http))
+        if replica.led is not None:
+            self._registry.register(LeaderCollector(replica.led))
         if peers is not None:
             self._registry.register(peers)
         ProcessCollector(registry=self._registry)

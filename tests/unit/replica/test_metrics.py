@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.engine.forward import Forwarder
+from sharedlogkv_replica.engine.leader_mode import LeaderSettings
 from sharedlogkv_replica.engine.peers import ForwardLimits, PeerCounters
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.errors import PeerFault
@@ -28,7 +29,15 @@ def peers() -> PeerCollector:
 
 def exposed(write_mode: WriteMode = WriteMode.LEADERLESS) -> str:
     log = MemoryLog(MemoryBroker())
-    replica = Replica(log, name="r", write_mode=write_mode, write_timeout_seconds=5, value_limit_bytes=1 << 20)
+    leader = LeaderSettings("r", "", lease_seconds=3, jitter=0.5, write_timeout_seconds=5)
+    replica = Replica(
+        log,
+        name="r",
+        write_mode=write_mode,
+        write_timeout_seconds=5,
+        value_limit_bytes=1 << 20,
+        leader=leader if write_mode is WriteMode.LEADER else None,
+    )
     http = HttpCounters()
     http.count_answer(b"GET", 404)
     http.write_seconds.observe(0.003)
@@ -65,10 +74,18 @@ def test_every_fault_of_a_peer_is_documented(fault: PeerFault) -> None:
     assert f"| `{fault.value}` |" in REFERENCE.read_text()
 
 
+def test_who_leads_is_told_by_a_replica_that_may_lead_and_by_no_other() -> None:
+    families = {family.name: family for family in text_string_to_metric_families(exposed(WriteMode.LEADER))}
+    roles = {sample.labels["role"]: sample.value for sample in families["slkv_replica_leader_role"].samples}
+    assert roles == {"leader": 0, "candidate": 0, "follower": 1, "none": 0}
+    assert families["slkv_replica_leader_term"].samples[0].value == -1
+    assert "leader_role" not in exposed(WriteMode.LEADERLESS)
+
+
 def test_a_read_only_replica_has_no_metrics_of_writing() -> None:
     assert "queued_writes" not in exposed(WriteMode.READ_ONLY)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"^# TYPE (slkv_\w+)", exposed(), re.MULTILINE))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"^# TYPE (slkv_\w+)", exposed(WriteMode.LEADER), re.MULTILINE))))
 def test_every_metric_is_documented(name: str) -> None:
     assert f"`{name}`" in REFERENCE.read_text()
