@@ -78,6 +78,19 @@ class KafkaCluster:
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
         self._answer(self._admin.incremental_alter_configs([resource])[resource])
 
+    def configure_broker(self, broker: int, config: Mapping[str, str | None]) -> None:
+        """Sets some properties of a broker; None puts its own setting back into force."""
+        entries = [
+            ConfigEntry(
+                name,
+                value,
+                incremental_operation=AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET,
+            )
+            for name, value in config.items()
+        ]
+        resource = ConfigResource(ResourceType.BROKER, str(broker), incremental_configs=entries)
+        self._answer(self._admin.incremental_alter_configs([resource])[resource])
+
     def delete_records(self, topic: str, position: Position) -> None:
         """Drops all records below the position; the topic's policy lets it happen meanwhile."""
         partition = TopicPartition(topic, 0, position)

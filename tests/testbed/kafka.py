@@ -63,6 +63,8 @@ share.coordinator.state.topic.min.isr={in_sync}
 group.initial.rebalance.delay.ms=0
 num.network.threads=2
 num.io.threads=4
+# So that a test which lowers producer.id.expiration.ms need not wait for ten minutes.
+producer.id.expiration.check.interval.ms=500
 # The rest shortens the outage after a broker is lost.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500

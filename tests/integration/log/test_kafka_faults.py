@@ -6,29 +6,26 @@ themselves. With one broker the log is away meanwhile; with three, another one t
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from sharedlogkv_replica.core.records import BARRIER_KEY, START, Entry, LogRecord, Offset
 from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown
 from sharedlogkv_replica.log.kafka import KafkaLog
-from tests.support.commands import run
-from tests.support.environment import Environment
+from tests.support.background import in_background
 from tests.support.eventually import eventually
-from tests.support.kafka import KafkaCluster, KafkaSite
+from tests.support.faults import BROKER_FAULTS, Break
+from tests.support.kafka import KafkaSite
 from tests.support.log_contract import read_to
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 APPEND_SECONDS = 2.0
 RECOVERY_SECONDS = 60.0
-
-Break = Callable[..., Awaitable[None]]
 
 
 @dataclass
@@ -79,53 +76,7 @@ class Following:
                 self.records += batch.records
 
 
-@asynccontextmanager
-async def in_background(*jobs: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Runs the jobs meanwhile, and fails when one of them does."""
-    tasks = [asyncio.ensure_future(job()) for job in jobs]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    for outcome in outcomes:
-        assert isinstance(outcome, asyncio.CancelledError), f"it ended by itself: {outcome!r}"
-
-
-@pytest.fixture
-def fault(environment: Environment) -> Break:
-    """Breaks or mends something of the testbed, by the words of its command `fault`."""
-    testbed = environment.testbed
-    if testbed is None:
-        pytest.fail("this breaks brokers, so it needs the testbed: deselect it on a Kafka of yours by -m 'not faults'")
-
-    async def act(*words: str) -> None:
-        await asyncio.to_thread(run, testbed, "fault", *words, timeout_seconds=90)
-
-    return act
-
-
-@pytest_asyncio.fixture(name="replicated")
-async def _replicated(kafka_cluster: KafkaCluster) -> AsyncIterator[KafkaSite]:
-    """A log with as many copies as there are brokers, three at most, of which two must be there."""
-    brokers = await asyncio.to_thread(kafka_cluster.broker_count)
-    site = KafkaSite(kafka_cluster, replication_factor=min(3, brokers))
-    await site.create()
-    if brokers > 1:
-        await asyncio.to_thread(kafka_cluster.configure_topic, site.topic, {"min.insync.replicas": "2"})
-    yield site
-    await site.close()
-
-
-@pytest.mark.parametrize(
-    ("breaks", "mends"),
-    [
-        ("broker-kill {0}", "broker-start {0}"),
-        ("broker-pause {0}", "broker-resume {0}"),
-        ("broker-partition {0}", "heal kafka{0}"),
-    ],
-)
+@pytest.mark.parametrize(("breaks", "mends"), BROKER_FAULTS)
 @pytest.mark.asyncio
 async def test_nothing_acknowledged_is_lost_or_doubled_when_the_leader_fails(
     replicated: KafkaSite, fault: Break, breaks: str, mends: str
