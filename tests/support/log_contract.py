@@ -342,11 +342,11 @@ class LogContract:
     async def test_once_an_append_has_met_a_shorter_new_log_every_question_says_so_and_nothing_more_is_written(
         self, site: LogSite
     ) -> None:
-        """The log takes that first batch without a word, at an offset that the old one had acknowledged already."""
+        """Kafka takes that first batch without a word, at an offset that the old log had acknowledged already."""
         log = await opened(site)
         await append(log, *numbered(10))
         await site.recreate()
-        with pytest.raises(OutcomeUnknown, match="created anew"):
+        with pytest.raises((OutcomeUnknown, LogUnavailable), match="created anew") as first:
             await append(log, *numbered(1))
         for _ in range(2):
             with pytest.raises(LogTruncated, match="created anew"):
@@ -357,7 +357,7 @@ class LogContract:
                 await append(log, *numbered(1))
             with pytest.raises(LogReplaced):
                 await log.open()
-        assert await (await opened(site)).end() == 1
+        assert await (await opened(site)).end() == (1 if first.type is OutcomeUnknown else 0)
 
     @pytest.mark.asyncio
     async def test_reading_above_the_end_of_a_shorter_new_log_is_truncation(self, site: LogSite) -> None:

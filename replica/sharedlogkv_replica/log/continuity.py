@@ -69,6 +69,10 @@ class Continuity:
         if self._broken is not None:
             raise LogUnavailable(f"{self._broken}; nothing is written before it was opened anew")
 
+    def break_off(self, reason: str) -> None:
+        """Notes that the log is not what it was, for a log that tells so by itself."""
+        self._broken = reason
+
     def check_claimable(self, log_id: str) -> None:
         """Returns if the log, which has `log_id` now, may be claimed.
 

@@ -27,7 +27,7 @@ from sharedlogkv_replica.errors import (
 from sharedlogkv_replica.log.base import LogDescription, batch_bound_bytes
 from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
-from sharedlogkv_replica.log.memory_fenced import MemoryFencedWriter
+from sharedlogkv_replica.log.local_fenced import LocalFencedWriter
 
 _KAFKA_DEFAULT_BATCH_LIMIT_BYTES: Final = 1_048_588
 _BATCH_RECORDS: Final = 500
@@ -81,7 +81,7 @@ class MemoryBroker:
         self._compact_from = _COMPACT_FROM_RECORDS
         self._newest_writer = Writer(producer_id=1, epoch=0)
         self._fences: dict[int, int] = {}  # the highest epoch that each producer id has written with
-        self._late: list[tuple[Sequence[Entry], Writer]] = []
+        self._late: list[tuple[Writer, Sequence[Entry], bool]] = []
         self.recreate()
 
     @property
@@ -116,28 +116,28 @@ class MemoryBroker:
         """Has the next `take_epoch` begin a new producer id, as when the old one expired or its epochs are used up."""
         self._newest_writer = Writer(self._newest_writer.producer_id + 1, epoch=0)
 
-    def append_as(self, writer: Writer, entries: Iterable[Entry]) -> Offset:
+    def append_as(self, writer: Writer, entries: Iterable[Entry], *, claims: bool = False) -> Offset:
         """Writes the entries in the name of `writer`, and refuses all its earlier epochs from now on.
 
         Raises:
-            Fenced: a later epoch has written already.
+            Fenced: a later epoch has written already; for a claim also the same one.
         """
         fence = self._fences.get(writer.producer_id, 0)
-        if writer.epoch < fence and self._fault is not Fault.UNFENCED:
+        if (writer.epoch < fence or (claims and writer.epoch == fence)) and self._fault is not Fault.UNFENCED:
             raise Fenced(f"the log has a claim of epoch {fence}, and refuses epoch {writer.epoch}")
         self._fences[writer.producer_id] = max(fence, writer.epoch)
         return self.append(entries)
 
-    def hold_back(self, writer: Writer, entries: Sequence[Entry]) -> None:
+    def hold_back(self, writer: Writer, entries: Sequence[Entry], *, claims: bool) -> None:
         """Keeps a batch on its way until `deliver_late`."""
-        self._late.append((entries, writer))
+        self._late.append((writer, entries, claims))
 
     def deliver_late(self) -> None:
         """Every batch that was kept on its way arrives now, and is answered to nobody."""
         late, self._late = self._late, []
-        for entries, writer in late:
+        for writer, entries, claims in late:
             with contextlib.suppress(Fenced):
-                self.append_as(writer, entries)
+                self.append_as(writer, entries, claims=claims)
 
     def skip(self, offsets: int) -> None:
         """Takes offsets that no reader sees, as transaction markers and aborted transactions do."""
@@ -313,11 +313,13 @@ class MemoryLog:
         self.counters.count_appended(records=len(entries), size_bytes=batch_bound_bytes(entries))
         return offset
 
-    def fenced_writer(self) -> MemoryFencedWriter:
+    def fenced_writer(self) -> LocalFencedWriter:
         """See `SharedLog.fenced_writer`."""
-        return MemoryFencedWriter(self._deliver, self._take_epoch, continuity=self._continuity, counters=self.counters)
+        return LocalFencedWriter(self._deliver, self._take_epoch, continuity=self._continuity, counters=self.counters)
 
-    async def _deliver(self, entries: Sequence[Entry], *, deadline: float, writer: Writer | None = None) -> Offset:
+    async def _deliver(
+        self, entries: Sequence[Entry], *, deadline: float, writer: Writer | None = None, claims: bool = False
+    ) -> Offset:
         """Appends the batch, in the name of `writer` or as anybody may, as far as the broker's fault lets it."""
         size_bytes = batch_bound_bytes(entries)
         if size_bytes > self._broker.batch_limit_bytes:
@@ -330,10 +332,12 @@ class MemoryLog:
         if fault is Fault.WRITE_REFUSED or self._broker.log_id is None:
             raise LogRefused("the log was deleted, or refuses our writes")
         if fault is Fault.REQUEST_LATE and writer is not None:
-            self._broker.hold_back(writer, entries)
+            self._broker.hold_back(writer, entries, claims=claims)
         if fault in (Fault.REQUEST_LOST, Fault.REQUEST_LATE):
             await self._lose_answer(deadline)
-        offset = self._broker.append(entries) if writer is None else self._broker.append_as(writer, entries)
+        offset = (
+            self._broker.append(entries) if writer is None else self._broker.append_as(writer, entries, claims=claims)
+        )
         if fault is Fault.ANSWER_LOST:
             await self._lose_answer(deadline)
         self._continuity.acknowledge(offset, records=len(entries))

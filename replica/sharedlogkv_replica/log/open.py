@@ -5,10 +5,11 @@ from typing import Final
 
 from sharedlogkv_replica.errors import ConfigError
 from sharedlogkv_replica.log.base import SharedLog
+from sharedlogkv_replica.log.file import FileLog, parse_path
 from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
 from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
 
-MEMORY_BATCH_LIMIT_BYTES: Final = 2 << 20
+LOCAL_BATCH_LIMIT_BYTES: Final = 2 << 20
 """Takes a value of 1 MiB, the default limit of values, with its key and framing; Kafka's own default does not."""
 
 MEMORY_COMPACTION_LAG_SECONDS: Final = 10.0
@@ -21,7 +22,8 @@ def open_log(
     """A handle on the log that `url` names; nothing is connected before its `open()`.
 
     Args:
-        url: `memory:` for a new log in this process's memory, or `kafka://host:port[,host:port...]/topic`.
+        url: `memory:` for a new log in this process's memory, `file:///path` for one in a file, which `open()` makes
+            if there is none, or `kafka://host:port[,host:port...]/topic`.
         expected_id: the only log id that `open()` accepts; None accepts any.
         client_properties: further properties for the Kafka clients, by librdkafka's names.
 
@@ -30,9 +32,15 @@ def open_log(
     """
     if url == "memory:":
         broker = MemoryBroker(
-            batch_limit_bytes=MEMORY_BATCH_LIMIT_BYTES, compaction_lag_seconds=MEMORY_COMPACTION_LAG_SECONDS
+            batch_limit_bytes=LOCAL_BATCH_LIMIT_BYTES, compaction_lag_seconds=MEMORY_COMPACTION_LAG_SECONDS
         )
         return MemoryLog(broker, expected_id=expected_id)
+    if url.startswith("file:"):
+        return FileLog(
+            parse_path(url), expected_id=expected_id, creates=True, batch_limit_bytes=LOCAL_BATCH_LIMIT_BYTES
+        )
     if url.startswith("kafka:"):
         return KafkaLog(parse_location(url), expected_id=expected_id, client_properties=client_properties)
-    raise ConfigError(f"the log {url!r} is neither `memory:` nor `kafka://host:port[,host:port...]/topic`")
+    raise ConfigError(
+        f"the log {url!r} is none of `memory:`, `file:///path` and `kafka://host:port[,host:port...]/topic`"
+    )

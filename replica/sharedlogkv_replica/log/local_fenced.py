@@ -1,4 +1,4 @@
-"""The fenced writer of a log in memory; implements `FencedWriter`."""
+"""The fenced writer of a log that keeps its book of epochs itself, in memory or in a file."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,19 +14,28 @@ from sharedlogkv_replica.log.held_claim import FENCE_EPOCH, HeldClaim
 
 
 class Delivery(Protocol):
-    """How a batch gets to the broker, or does not: a log's handle plays the broker's faults."""
+    """How a batch gets into the log."""
 
-    def __call__(self, entries: Sequence[Entry], *, deadline: float, writer: Writer | None = None) -> Awaitable[Offset]:
-        """See `MemoryLog`; raises as `SharedLog.append` and `FencedWriter.append` do."""
+    def __call__(
+        self, entries: Sequence[Entry], *, deadline: float, writer: Writer = ..., claims: bool = False
+    ) -> Awaitable[Offset]:
+        """Appends the entries in the name of `writer`; raises as `FencedWriter.append` does.
+
+        Args:
+            entries: the batch.
+            deadline: by the loop's clock.
+            writer: refused where a higher epoch has written; left out for a batch that needs no claim.
+            claims: whether it is a claim, and to be refused also where its own epoch has written.
+        """
         ...
 
 
-class MemoryFencedWriter:
-    """One writer of a `MemoryBroker`'s log.
+class LocalFencedWriter:
+    """One writer of a log; implements `FencedWriter`.
 
     Args:
-        deliver: appends a batch in a writer's name, by a deadline of the loop's clock.
-        take_epoch: asks the broker, by such a deadline, for the log's id and the name to claim with.
+        deliver: appends a batch.
+        take_epoch: by a deadline of the loop's clock, the log's id and the name to claim with.
         continuity: whether the log is still the one that was opened.
         counters: where to count.
     """
@@ -58,7 +67,7 @@ class MemoryFencedWriter:
             self._continuity.check_claimable(log_id)
             if predecessor is not None and predecessor.producer_id != writer.producer_id:
                 await self._shut_out(predecessor.producer_id, deadline)
-            offset = await self._deliver([compose(writer)], deadline=deadline, writer=writer)
+            offset = await self._deliver([compose(writer)], deadline=deadline, writer=writer, claims=True)
             await self._test_fence(writer, deadline)
         self._claim.hold(writer)
         return Claimed(offset, writer)
