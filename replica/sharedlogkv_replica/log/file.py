@@ -43,7 +43,7 @@ _TOMBSTONE_SECONDS: Final = 365 * 86_400.0
 """Deletions stay for ever; so this is only the longest replay."""
 
 _REMEMBERED_SECONDS: Final = 600.0
-"""Every record stays for ever as well; so this is only for how long requests are remembered, as Kafka's topic has it."""
+"""Every record stays for ever as well; so this is only for how long requests are remembered, as with Kafka."""
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
 """Where the kernel does not tell of a change, as on some network file systems, it is seen within this time."""
