@@ -39,6 +39,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 ##@ Without a cluster
 
+.PHONY: demo-local
+demo-local: venv ## Three replicas on this machine and a log in a file: a leader, conditions, a crash
+	command -v curl >/dev/null || tests/support/install-debian-packages curl
+	$(BIN)/python -m tests.demo.local
+
 .PHONY: check
 check: format-check lint types layers unit property ## Format, lint, types, layers, unit and property tests: before every commit
 
