@@ -177,9 +177,11 @@ class Election:
 
     def _notice_sleep(self, now: float) -> Iterator[Effect]:
         """Invariant 4, before anything else."""
+        overslept = self._wake is not None and now > self._wake + self._config.beat_seconds
         if self._tenure is not None and now >= self._tenure.patience_end:
-            yield self._stand_down(StandDownReason.SUSPENDED, now, pause=self._config.silence_seconds)
-        if self._wake is not None and now > self._wake + self._config.beat_seconds:
+            pause = self._config.silence_seconds if overslept else 0.0
+            yield self._stand_down(StandDownReason.SUSPENDED, now, pause=pause)
+        if overslept:
             self._hear(now)
             self._not_before = max(self._not_before, now + self._config.grace_seconds)
 

@@ -106,6 +106,5 @@ class Tenure:
         The fence is the epoch of one producer id. Where the id changed, the old one is shut out by hand; but a
         candidate that reads late knows only of the one before that.
         """
-        if before is None or before == self.predecessor or before.producer_id == self.claim.writer.producer_id:
-            return None
-        return before
+        shut_out = {self.claim.writer.producer_id, self.predecessor.producer_id if self.predecessor else None}
+        return None if before is None or before.producer_id in shut_out else before

@@ -401,6 +401,14 @@ def test_a_candidate_that_read_late_shuts_out_the_writer_it_did_not_know_of() ->
     )
 
 
+def test_a_claim_of_a_new_producer_id_shuts_out_the_old_one_whatever_its_epoch() -> None:
+    """F1 of the fence."""
+    driver = candidate()
+    driver.tell(ClaimComposed(Writer(9, 0)), acknowledged(driver, writer=Writer(9, 0)))
+    driver.tell(Followed(Offset(TERM - 1), claim_of("rival", MINE)))
+    assert Lead(TERM) in driver.tell(Followed(Offset(TERM), claim_of("me", Writer(9, 0))))
+
+
 # ---- Leading ----
 
 
@@ -440,6 +448,7 @@ def test_a_leader_without_acknowledgements_answers_no_reads_and_then_stands_down
     assert driver.election.may_append(driver.now)
     assert driver.wait(2.99) == (SendBeat(TERM),) * 2
     assert driver.wait(0.02) == (StandDown(TERM, StandDownReason.SUSPENDED),)
+    assert driver.wait(0.5) == (StartClaim(MINE),), "it was awake, so a later claim would have been read"
 
 
 def test_a_leader_that_was_asleep_stands_down_before_it_writes() -> None:
