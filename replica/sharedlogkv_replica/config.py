@@ -123,7 +123,7 @@ def _level(text: str) -> Level:
 
 
 SETTINGS: Final = (
-    Setting("log", None, str, "the log: memory: or kafka://host:port[,host:port...]/topic"),
+    Setting("log", None, str, "the log: memory:, file:///path or kafka://host:port[,host:port...]/topic"),
     Setting("topic_id", "", lambda text: text or None, "the only topic id to follow (default: the one found at start)"),
     Setting("write_mode", "Leaderless", _write_mode, "Leader: elect one that writes; Leaderless: all write; ReadOnly"),
     Setting("name", "", lambda text: text or socket.gethostname(), "this replica's name (default: the host's)"),

@@ -6,6 +6,7 @@ from confluent_kafka import Uuid
 from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.core.token import LogIdentity, Token, parse_token
 from sharedlogkv_replica.errors import ConfigError
+from sharedlogkv_replica.log.file import FileLog
 from sharedlogkv_replica.log.kafka import KafkaLocation, KafkaLog, parse_location, spell_topic_id
 from sharedlogkv_replica.log.kafka_wire import Address
 from sharedlogkv_replica.log.memory import MemoryLog
@@ -66,14 +67,23 @@ def test_what_is_no_location_is_refused_with_the_form_that_is_wanted(url: str) -
         parse_location(url)
 
 
-@pytest.mark.parametrize("url", ["", "memory", "memory://", "file:/tmp/x", "http://host/topic", "KAFKA://host:1/t"])
+@pytest.mark.parametrize("url", ["", "memory", "memory://", "http://host/topic", "KAFKA://host:1/t"])
 def test_an_unknown_kind_of_log_is_refused_with_the_kinds_there_are(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"memory:.*kafka://"):
+    with pytest.raises(ConfigError, match=r"memory:.*file:///path.*kafka://"):
+        open_log(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["file:/tmp/x", "file:", "file://host/tmp/x", "file:///", "file:///tmp/", "file:///a%00"]
+)
+def test_what_is_no_path_is_refused_with_the_form_that_is_wanted(url: str) -> None:
+    with pytest.raises(ConfigError, match="file:///path"):
         open_log(url)
 
 
 def test_the_url_chooses_the_implementation() -> None:
     assert isinstance(open_log("memory:"), MemoryLog)
+    assert isinstance(open_log("file:///tmp/x.log"), FileLog)
     assert isinstance(open_log("kafka://host:9092/topic", expected_id="id"), KafkaLog)
 
 
