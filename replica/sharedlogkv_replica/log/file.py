@@ -234,9 +234,6 @@ class FileLog:
             if attempt.give_up():
                 raise LogUnavailable(f"a batch could not be written to {self._path} in time") from None
             raise OutcomeUnknown(f"a batch is being written to {self._path}, and the disk is slow") from None
-        except asyncio.CancelledError:
-            attempt.give_up()
-            raise
         except LogReplaced as error:
             self._continuity.break_off(str(error))
             raise LogUnavailable(str(error)) from error
