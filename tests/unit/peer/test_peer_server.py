@@ -128,8 +128,10 @@ async def serving(limits: PeerLimits | None = None) -> AsyncIterator[Service]:
     leader = ScriptedLeader()
     service = Service(Network(), leader, peer_server(leader, limits=limits))
     service.network.servers[ADDRESS] = service.accept
-    yield service
-    await service.server.stop(timeout_seconds=0)
+    try:
+        yield service
+    finally:
+        await service.server.stop(timeout_seconds=0)
     assert service.server.counters.open_connections == 0
 
 
