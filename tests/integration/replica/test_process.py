@@ -114,7 +114,7 @@ def test_a_second_signal_ends_the_waiting() -> None:
 
 
 def test_a_configuration_that_can_t_be_used_ends_it_with_status_2_and_every_reason() -> None:
-    command = [*PROGRAM, "--log", "ftp://x", "--http-port", "x", "--write-mode", "Leader"]
+    command = [*PROGRAM, "--log", "ftp://x", "--http-port", "x", "--write-mode", "Both"]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False)
     assert done.returncode == 2
     assert "--http-port" in done.stderr
