@@ -17,6 +17,7 @@ import uvloop
 from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.core.records import Entry
+from sharedlogkv_replica.engine.leader_mode import LeaderSettings
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.log.memory import Fault, MemoryBroker, MemoryLog
 from sharedlogkv_replica.server.admin import AdminHandler
@@ -28,7 +29,6 @@ from sharedlogkv_replica.server.limits import Limits
 from sharedlogkv_replica.server.reads import ReadPolicy
 from sharedlogkv_replica.server.routes import DataHandler
 from tests.support.eventually import eventually
-from tests.support.sole_leader import SoleLeader
 
 LOOPBACK = "127.0.0.1"
 
@@ -213,7 +213,7 @@ async def serving(
 
     Args:
         limits: of the data port.
-        write_mode: of the replica.
+        write_mode: of the replica; with `Leader` it leads, being alone.
         default_level: of a read that names none.
         default_max_lag_ms: of a bounded read that names none.
         read_timeout_seconds: the longest wait of a read.
@@ -227,17 +227,17 @@ async def serving(
     if not ready:
         broker.fault = Fault.UNREACHABLE
     log = MemoryLog(broker)
-    replica: Replica
-    if write_mode is WriteMode.LEADER:
-        replica = SoleLeader(log, write_timeout_seconds=write_timeout_seconds, value_limit_bytes=value_limit_bytes)
-    else:
-        replica = Replica(
-            log,
-            name="test-0",
-            write_mode=write_mode,
-            write_timeout_seconds=write_timeout_seconds,
-            value_limit_bytes=value_limit_bytes,
-        )
+    election = LeaderSettings(
+        "test-0", address="", lease_seconds=60.0, jitter=0.0, write_timeout_seconds=write_timeout_seconds
+    )
+    replica = Replica(
+        log,
+        name=election.name,
+        write_mode=write_mode,
+        write_timeout_seconds=write_timeout_seconds,
+        value_limit_bytes=value_limit_bytes,
+        leader=election if write_mode is WriteMode.LEADER else None,
+    )
     clock, counters = CoarseClock(), HttpCounters()
     policy = ReadPolicy(read_timeout_seconds, default_level, default_max_lag_ms)
     data = DataHandler(replica, counters=counters, clock=clock, policy=policy)
@@ -251,6 +251,8 @@ async def serving(
     try:
         if ready:
             await eventually(lambda: replica.standing.ready)
+        if write_mode is WriteMode.LEADER:
+            await eventually(lambda: replica.lease_index() is not None)
         yield service
     finally:
         for client in service.clients:
