@@ -1,0 +1,5 @@
+module sharedlog.dev/chaos
+
+go 1.25.0
+
+require github.com/anishathalye/porcupine v1.3.1
