@@ -1,10 +1,10 @@
 """What every single answer must keep, whatever its level: session guarantees, and that a token means what it says.
 
-An answer with token t is read from the map that has applied the log up to t. So of two writes to a key that are known to
-lie at or below t, it must not show the older one; with that, a client that passes its token on reads its own writes and
-never goes back (Terry et al., "Session Guarantees for Weakly Consistent Replicated Data", 1994). Linearizability of each
-key is judged elsewhere (`linearizability`); here, a linearizable read's token must reach every acknowledged write of any
-key.
+An answer with token t is read from the map that has applied the log up to t. So of two writes to a key that are known
+to lie at or below t, it must not show the older one; with that, a client that passes its token on reads its own writes
+and never goes back (Terry et al., "Session Guarantees for Weakly Consistent Replicated Data", 1994). Linearizability of
+each key is judged elsewhere (`linearizability`); here, a linearizable read's token must reach every acknowledged write of
+any key.
 """
 
 from bisect import bisect_left, bisect_right
@@ -81,9 +81,9 @@ def _check_tokens(history: Sequence[Operation]) -> Iterator[str]:
         if asked.token is not None and end.token < asked.token:
             yield f"{_name(op)}: the answer's token {end.token} is older than the one sent"
         floor_ns = {"linearizable": asked.at, "bounded": asked.at - (asked.max_lag_ms or 0) * 10**6 - CLOCK_SLACK_NS}
-        if asked.level in floor_ns and (place := bisect_left(times, floor_ns[asked.level])):
-            if end.token < highest[place - 1]:
-                yield f"{_name(op)}: its token {end.token} lacks {highest[place - 1]}, which was acknowledged before"
+        place = bisect_left(times, floor_ns[asked.level]) if asked.level in floor_ns else 0
+        if place and end.token < highest[place - 1]:
+            yield f"{_name(op)}: its token {end.token} lacks {highest[place - 1]}, which was acknowledged before"
         yield from _check_content(op, keys[asked.key])
 
 
@@ -95,9 +95,10 @@ def _check_content(op: Operation, key: _Key) -> Iterator[str]:
     if op.end.version is not None:
         if newest is not None and op.end.version < newest:
             yield f"{_name(op)}: below its token {op.end.token} there is {newest}, so it shows a lost state"
-    elif newest is not None and key.values[newest] is not None:
-        if key.doubtful_deletion_at is None or key.doubtful_deletion_at > op.end.at:
-            yield f"{_name(op)}: below its token {op.end.token} there is {newest}, and nobody deleted it"
+        return
+    deleted = key.doubtful_deletion_at is not None and key.doubtful_deletion_at < op.end.at
+    if newest is not None and key.values[newest] is not None and not deleted:
+        yield f"{_name(op)}: below its token {op.end.token} there is {newest}, and nobody deleted it"
 
 
 def _gather(history: Sequence[Operation]) -> dict[str, _Key]:

@@ -114,13 +114,8 @@ class Operation:
 
 def encode(event: Event) -> str:
     """The line of an event; what is None is left out."""
-    match event:
-        case Invocation():
-            fields: dict[str, object] = {"event": "invoke", **asdict(event)}
-        case End():
-            fields = asdict(event)
-        case Note():
-            fields = {"event": "note", **asdict(event)}
+    kind = {Invocation: {"event": "invoke"}, Note: {"event": "note"}, End: {}}[type(event)]
+    fields: dict[str, object] = {**kind, **asdict(event)}
     return json.dumps({name: value for name, value in fields.items() if value is not None})
 
 
@@ -170,12 +165,14 @@ class Recorder:
     """Writes a history while it happens. For one event loop.
 
     Attributes:
+        path: The file.
         events: What was written so far.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.events: list[Event] = []
+        self._writes: set[int] = set()
         self._file = path.open("w")
         self._operations = 0
 
@@ -195,9 +192,27 @@ class Recorder:
     def write(self, event: Event) -> None:
         """Adds an event."""
         self.events.append(event)
+        if isinstance(event, Invocation) and event.kind != "get":
+            self._writes.add(event.operation)
         self._file.write(encode(event) + "\n")
+
+    @property
+    def mark(self) -> int:
+        """A place in the history, for `writes_ended`."""
+        return len(self.events)
+
+    def writes_ended(self, *outcomes: EndKind, since: int = 0) -> list[End]:
+        """The ends of writes behind a mark, of these outcomes."""
+        return [
+            event
+            for event in self.events[since:]
+            if isinstance(event, End) and event.event in outcomes and event.operation in self._writes
+        ]
 
     def note(self, text: str) -> None:
         """Adds what the nemesis does."""
         self.write(Note(at=time.monotonic_ns(), text=text))
+
+    def flush(self) -> None:
+        """Returns once the file holds every event."""
         self._file.flush()

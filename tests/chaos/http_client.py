@@ -61,7 +61,7 @@ class Connections:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     streams = await asyncio.open_connection(host, port)
             except (OSError, TimeoutError) as error:
-                raise NotSent(f"{host}: {error or type(error).__name__}") from error
+                raise NotSent(f"{host}: {error!r}") from error
         reader, writer = streams
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -72,7 +72,7 @@ class Connections:
                 answer = await _receive(reader)
             kept = answer.headers.get("connection", "") != "close"
         except (OSError, EOFError, TimeoutError) as error:
-            raise NoAnswer(f"{host}: {error or type(error).__name__}") from error
+            raise NoAnswer(f"{host}: {error!r}") from error
         finally:
             if kept:
                 self._open[address] = streams

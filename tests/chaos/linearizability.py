@@ -57,6 +57,10 @@ def check_linearizability(history: Path, *, seconds_per_key: float = 60.0) -> Ve
 def _describe(failure: dict[str, Any]) -> str:
     explained, unexplained = failure["explained"] or ["nothing"], failure["unexplained"] or ["nothing"]
     return "\n    ".join(
-        [f"key {failure['key']} is {failure['verdict']}; the longest explanation ends in", *explained]
-        + ["and can't take in", *unexplained]
+        [
+            f"key {failure['key']} is {failure['verdict']}; the longest explanation ends in",
+            *explained,
+            "and can't take in",
+            *unexplained,
+        ]
     )

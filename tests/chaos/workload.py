@@ -32,6 +32,7 @@ class Shared:
         recorder: Takes the history.
         log_id: The log that every answer must speak of.
         token: The highest offset that any client has been told.
+        prefix: Of the keys.
         surprises: Answers that no client should ever get.
         keys: Every key that was used, in order.
     """
@@ -40,12 +41,13 @@ class Shared:
     recorder: Recorder
     log_id: str
     token: int | None = None
+    prefix: str = "k"
     surprises: list[str] = field(default_factory=list)
     keys: dict[str, None] = field(default_factory=dict)
 
     def key(self, number: int, operation: int) -> str:
         """The present key of that number."""
-        key = f"k{operation // OPERATIONS_PER_GENERATION}.{number}"
+        key = f"{self.prefix}{operation // OPERATIONS_PER_GENERATION}.{number}"
         self.keys[key] = None
         return key
 
@@ -69,7 +71,11 @@ class Client:
                 await asyncio.sleep(intention.pause_seconds)
                 await self.do(intention)
         finally:
-            self._connections.close()
+            self.close()
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._connections.close()
 
     async def do(self, intention: Intention, *, key: str | None = None) -> End:
         """Carries out one intention, and returns how it ended; on `key`, or else on the present key of its number."""
@@ -131,7 +137,8 @@ class Client:
                 return self._answered(asked, answer)
             case 410 | 503 | 504:
                 return _end(asked, "fail", answer)
-        return self._surprise(asked, answer)
+            case _:
+                return self._surprise(asked, answer)
 
     async def _write(self, asked: Invocation, intention: Intention) -> End:
         names = self._names(intention)
@@ -171,7 +178,8 @@ class Client:
                 return _end(asked, "fail", answer)
             case 504:
                 return _end(asked, "info", answer)
-        return self._surprise(asked, answer)
+            case _:
+                return self._surprise(asked, answer)
 
     def _answered(self, asked: Invocation, answer: Answer) -> End:
         log_id, _, offset = answer.headers.get("slkv-token", "").rpartition(":")
@@ -258,7 +266,10 @@ class Workload:
         Raises:
             AssertionError: A key can't be read.
         """
-        for number, key in enumerate(self.shared.keys):
-            intention = Intention(kind="get", key=0, replica=number, level="linearizable")
-            end = await self._auditor.do(intention, key=key)
-            assert end.event == "ok", f"{key} can't be read: {end}"
+        try:
+            for number, key in enumerate(self.shared.keys):
+                intention = Intention(kind="get", key=0, replica=number, level="linearizable")
+                end = await self._auditor.do(intention, key=key)
+                assert end.event == "ok", f"{key} can't be read: {end}"
+        finally:
+            self._auditor.close()

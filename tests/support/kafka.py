@@ -1,6 +1,7 @@
 """A real Kafka for tests: topics, foreign producers, and the `LogSite` on which the log's contract is run."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -23,6 +24,7 @@ from tests.support.eventually import eventually
 
 COMPACTED: Final = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
 ANSWER_SECONDS: Final = 30.0
+_METADATA_SECONDS: Final = 2.0
 
 
 class KafkaCluster:
@@ -62,9 +64,22 @@ class KafkaCluster:
         return spell_topic_id(described.topic_id)
 
     def leader(self, topic: str) -> int:
-        """The id of the broker that leads the topic's one partition."""
-        described = self._answer(self._admin.describe_topics(TopicCollection([topic]))[topic])
-        return int(described.partitions[0].leader.id)
+        """The id of the broker that leads the topic's one partition; -1 when none does."""
+        return int(self._partition(topic).leader)
+
+    def in_sync(self, topic: str) -> int:
+        """How many in-sync replicas the topic's one partition has."""
+        return len(self._partition(topic).isrs)
+
+    def _partition(self, topic: str) -> Any:
+        """What the brokers that answer say of the topic's one partition: this must work while one is dead or frozen."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                return self._admin.list_topics(topic, timeout=_METADATA_SECONDS).topics[topic].partitions[0]
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
 
     def broker_count(self) -> int:
         """How many brokers there are."""
@@ -72,10 +87,18 @@ class KafkaCluster:
 
     def configure_topic(self, topic: str, config: Mapping[str, str]) -> None:
         """Sets some of the topic's properties."""
+        self._configure(ResourceType.TOPIC, topic, config)
+
+    def configure_brokers(self, config: Mapping[str, str]) -> None:
+        """Sets some properties of all brokers that are there, without a restart."""
+        for node in self._answer(self._admin.describe_cluster()).nodes:
+            self._configure(ResourceType.BROKER, str(node.id), config)
+
+    def _configure(self, kind: ResourceType, name: str, config: Mapping[str, str]) -> None:
         entries = [
-            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()
         ]
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+        resource = ConfigResource(kind, name, incremental_configs=entries)
         self._answer(self._admin.incremental_alter_configs([resource])[resource])
 
     def configure_broker(self, broker: int, config: Mapping[str, str | None]) -> None:

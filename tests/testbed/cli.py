@@ -64,7 +64,7 @@ def _image(_: Instance, options: argparse.Namespace) -> int:
 
 def _up(instance: Instance, options: argparse.Namespace) -> int:
     machine.require_outside()
-    lifecycle.up(instance, Size(options.nodes, options.brokers))
+    lifecycle.up(instance, Size(options.nodes, options.brokers, options.hosts))
     return 0
 
 
@@ -80,7 +80,7 @@ def _load(instance: Instance, options: argparse.Namespace) -> int:
 
 
 def _sh(instance: Instance, options: argparse.Namespace) -> int:
-    lifecycle.sh(instance, options.command)
+    lifecycle.sh(instance, options.command, host=options.host)
 
 
 def _fault(instance: Instance, options: argparse.Namespace) -> int:
@@ -115,11 +115,14 @@ def _parser() -> argparse.ArgumentParser:
     up = add("up", _up, "Start the cluster and the brokers", _UP_EPILOG)
     up.add_argument("--nodes", type=_count, default=1, metavar="N", help="nodes, 0 to 9 (default: 1)")
     up.add_argument("--brokers", type=_count, default=1, metavar="N", help="brokers, 0 to 9 (default: 1)")
+    text = "hosts on which nothing runs but what `sh --host` starts, 0 to 9 (default: 0)"
+    up.add_argument("--hosts", type=_count, default=0, metavar="N", help=text)
     add("down", _down, "Stop and remove an instance, whole or broken; nothing of it is left")
     load = add("load", _load, "Import an image on every node")
     text = f"an OCI archive, or the tag of an image that `image` has built (default: {_IMAGE})"
     load.add_argument("image", nargs="?", default=_IMAGE, help=text)
     sh = add("sh", _sh, "Run a command where the cluster and Kafka are reached", _SH_EPILOG)
+    sh.add_argument("--host", default=layout.CLIENT, help="where: client (the default) or a plain host, such as host1")
     sh.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the command (default: bash)")
     broken = add("fault", _fault, "Break or mend something", f"faults:\n{fault.describe()}")
     broken.add_argument("fault", choices=fault.FAULTS, metavar="FAULT")

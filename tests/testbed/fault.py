@@ -121,7 +121,7 @@ FAULTS: dict[str, Fault] = {
         lambda hosts, _: hosts.start("kube-apiserver"),
         lambda hosts, _: control_plane.await_api_server(hosts),
     ),
-    "cut": Fault("HOST HOST", "no frame between two hosts (cp, client, nodeN, kafkaN)", _cut),
+    "cut": Fault("HOST HOST", "no frame between two hosts (cp, client, nodeN, kafkaN, hostN)", _cut),
     "heal": Fault("[HOST]", "undo partitions and cuts: those of one host, or all", _heal),
     "proc-kill": Fault(
         "PROCESS", "SIGKILL a process that `status` lists, such as kubelet-node1", _signal(_process, _KILL)

@@ -1,8 +1,9 @@
 """Hosts and the processes on them.
 
 Killing the init of a host kills every process in its PID namespace and drops every mount it made: that pulls the plug
-of a host in a fault, and lets `down` leave nothing behind. The client has no PID namespace of its own, because what
-`testbed sh` runs there must be able to signal the processes of the other hosts.
+of a host in a fault, and lets `down` leave nothing behind. The client and the plain hosts have no PID namespace of
+their own: what `testbed sh` runs there can signal the processes of the other hosts, and is signalled by the pid that
+its starter knows.
 """
 
 import contextlib

@@ -45,7 +45,7 @@ DOMAIN = "cluster.local"
 
 CONTROL_PLANE = "cp"
 CLIENT = "client"
-MOST = 9  # of nodes, and of brokers: their addresses and certificates are laid out for so many
+MOST = 9  # of nodes, of brokers and of plain hosts: their addresses and certificates are laid out for so many
 
 KAFKA_SERVICE = f"kafka.kafka.svc.{DOMAIN}"
 KAFKA_PORT = 9092
@@ -128,6 +128,16 @@ def broker_ip(number: int) -> str:
 def broker_address(number: int) -> str:
     """The name by which clients reach one broker."""
     return f"{broker_name(number)}.{KAFKA_SERVICE}"
+
+
+def host_name(number: int) -> str:
+    """A plain host: a network of its own, on which nothing runs but what `sh --host` starts there."""
+    return f"host{number}"
+
+
+def host_ip(number: int) -> str:
+    """The address of a plain host."""
+    return f"198.18.0.{30 + number}"
 
 
 def zone(number: int) -> str:

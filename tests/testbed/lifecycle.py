@@ -82,7 +82,8 @@ def _start_hosts(hosts: Hosts) -> None:
     addresses = {layout.CONTROL_PLANE: layout.CONTROL_PLANE_IP, layout.CLIENT: layout.CLIENT_IP}
     addresses |= {layout.node_name(n): layout.node_ip(n) for n in nodes}
     addresses |= {layout.broker_name(n): layout.broker_ip(n) for n in brokers}
-    for name, address in addresses.items():
+    plain = {layout.host_name(n): layout.host_ip(n) for n in range(1, size.hosts + 1)}
+    for name, address in {**addresses, **plain}.items():
         routes = [(layout.pod_cidr(n), layout.node_ip(n)) for n in nodes if layout.node_name(n) != name]
         network.create_namespace(instance, name, address=address, routes=routes)
     hosts.start_host(layout.CONTROL_PLANE, address=layout.CONTROL_PLANE_IP)
@@ -93,7 +94,8 @@ def _start_hosts(hosts: Hosts) -> None:
         f"nameserver {layout.CONTROL_PLANE_IP}\nsearch default.svc.{domain} svc.{domain} {domain}\noptions ndots:5\n"
     )
     mount = f"mount --bind {resolver} /etc/resolv.conf"
-    hosts.start_host(layout.CLIENT, address=layout.CLIENT_IP, setup=mount, own_pids=False)
+    for name, address in {layout.CLIENT: layout.CLIENT_IP, **plain}.items():
+        hosts.start_host(name, address=address, setup=mount, own_pids=False)
     control_plane.start_api_server(hosts)
     for number in brokers:
         hosts.start_host(layout.broker_name(number), address=layout.broker_ip(number))
@@ -137,12 +139,19 @@ def load(instance: Instance, image: str) -> None:
     print(f"{image} is on every node after {time.monotonic() - begin:.1f} s")
 
 
-def sh(instance: Instance, command: Sequence[str]) -> NoReturn:
-    """Becomes a command on the client host; its input, output, signals and exit status are its own."""
+def sh(instance: Instance, command: Sequence[str], *, host: str = layout.CLIENT) -> NoReturn:
+    """Becomes a command on the client host, or on a plain one; input, output, signals and exit status are its own.
+
+    Raises:
+        TestbedError: The testbed is not up, or there is no such host.
+    """
     hosts = Hosts(instance, state.load(instance))
-    if not hosts.state.hosts[layout.CLIENT].init.alive():
+    if host not in hosts.state.hosts or hosts.state.hosts[host].own_pids:
+        fit = [name for name, there in hosts.state.hosts.items() if not there.own_pids]
+        raise TestbedError(f"{host} takes no commands; there are {', '.join(fit)}")
+    if not hosts.state.hosts[host].init.alive():
         raise TestbedError(f"testbed {instance.name!r} is broken: run `testbed up` again")
-    words = [*hosts.enter(layout.CLIENT, pids=False), f"--wd={Path.cwd()}", "--", *(command or ["bash"])]
+    words = [*hosts.enter(host, pids=False), f"--wd={Path.cwd()}", "--", *(command or ["bash"])]
     os.execvpe(words[0], words, _client_environment(hosts))
 
 

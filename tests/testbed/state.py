@@ -11,14 +11,16 @@ from .processes import ProcessId
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many nodes and brokers a testbed has; either may be 0."""
+    """How many nodes, brokers and plain hosts a testbed has; each may be 0."""
 
     nodes: int
     brokers: int
+    hosts: int = 0
 
     def __str__(self) -> str:
         """The size as people say it."""
-        return f"{self.nodes} node{'s'[: self.nodes != 1]} and {self.brokers} broker{'s'[: self.brokers != 1]}"
+        hosts = f", and {self.hosts} plain host{'s'[: self.hosts != 1]}" if self.hosts else ""
+        return f"{self.nodes} node{'s'[: self.nodes != 1]} and {self.brokers} broker{'s'[: self.brokers != 1]}{hosts}"
 
 
 @dataclass(slots=True)

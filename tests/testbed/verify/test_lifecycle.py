@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -160,3 +161,21 @@ def test_a_machine_that_cannot_carry_it_is_told_at_once_and_what_to_do(words: li
 def test_an_instance_s_name_is_checked() -> None:
     with pytest.raises(CommandFailed, match="can't name an instance"):
         Bed("verify").call("--name", "no-hyphen", "status")
+
+
+def test_a_plain_host_takes_commands_and_has_a_network_of_its_own_that_can_be_cut(other: Bed) -> None:
+    other.call("up", "--nodes", "0", "--brokers", "0", "--hosts", "2")
+    listener = "import socket; s = socket.create_server(('198.18.0.31', 80)); print('here', flush=True); input()"
+    probe = "import socket, sys; sys.exit(socket.socket().connect_ex(('198.18.0.31', 80)))"
+    with other.started("sh", "--host", "host1", sys.executable, "-c", listener) as listening:
+        assert listening.stdout
+        assert listening.stdout.readline() == "here\n"
+        other.call("sh", "--host", "host2", sys.executable, "-c", probe)
+        other.fault("cut", "host1", "host2")
+        with pytest.raises(CommandFailed):
+            other.call("sh", "--host", "host2", "timeout", "1", sys.executable, "-c", probe)
+        other.sh(sys.executable, "-c", probe)
+    with pytest.raises(CommandFailed, match="takes no commands"):
+        other.call("sh", "--host", "cp", "true")
+    other.call("down")
+    assert traces(other.instance) == []

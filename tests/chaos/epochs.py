@@ -1,0 +1,91 @@
+"""The two ways in which the log's book of producer ids comes to an end: all epochs spent, and an id forgotten."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from tests.chaos.scene import Scene
+
+_TRANSACTIONAL: Final = 1  # the kind of coordinator
+_REQUEST_MS: Final = 5000
+_TRY_AGAIN: Final = (14, 15, 16, 51)  # loading, not available, not the coordinator, another change is under way
+_SHORT_EXPIRATION: Final = """
+transactional.id.expiration.ms=10000
+transaction.remove.expired.transaction.cleanup.interval.ms=2000
+producer.id.expiration.ms=20000
+producer.id.expiration.check.interval.ms=2000
+"""
+
+
+def transactional_id(topic: str) -> str:
+    """Under which all leaders of a log ask for their producer id."""
+    return f"sharedlogkv-{topic}"
+
+
+def drive_epochs_to_the_end(bootstrap_servers: str, topic: str) -> int:
+    """Takes epochs of the log's producer id until there is another id; returns how many it took."""
+    return asyncio.run(_drive(bootstrap_servers, transactional_id(topic)))
+
+
+async def _drive(bootstrap_servers: str, name: str) -> int:
+    first, count = None, 0
+    connection = await _coordinator(bootstrap_servers, name)
+    try:
+        while True:
+            answer: Any = await connection.send(
+                InitProducerIdRequest(transactional_id=name, transaction_timeout_ms=_REQUEST_MS)
+            )
+            if answer.error_code in _TRY_AGAIN:
+                await asyncio.sleep(0.05)
+                continue
+            assert answer.error_code == 0, f"InitProducerId answered with error {answer.error_code}"
+            count += 1
+            first = answer.producer_id if first is None else first
+            if answer.producer_id != first:
+                return count
+    finally:
+        connection.close()
+
+
+async def _coordinator(bootstrap_servers: str, name: str) -> AIOKafkaConnection:
+    host, _, port = bootstrap_servers.partition(",")[0].rpartition(":")
+    while True:
+        connection = await create_conn(host, int(port), request_timeout_ms=_REQUEST_MS)
+        try:
+            answer: Any = await connection.send(FindCoordinatorRequest(name, _TRANSACTIONAL))
+        finally:
+            connection.close()
+        if answer.error_code == 0:
+            return await create_conn(answer.host, answer.port, request_timeout_ms=_REQUEST_MS)
+        assert answer.error_code in _TRY_AGAIN, f"FindCoordinator answered with error {answer.error_code}"
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def with_short_expiration(scene: Scene) -> AsyncIterator[None]:
+    """Brokers that forget transactional ids and producer ids within seconds; restarts each of them, before and after."""
+    folder = Path(os.environ["TESTBED_RUN"], os.environ["TESTBED_NAME"])
+    files = {n: folder / f"kafka{n}.properties" for n in range(1, scene.brokers + 1)}
+    before = {number: file.read_text() for number, file in files.items()}
+    for number, file in files.items():
+        file.write_text(before[number] + _SHORT_EXPIRATION)
+        await _restart(scene, number)
+    try:
+        yield
+    finally:
+        for number, file in files.items():
+            file.write_text(before[number])
+            await _restart(scene, number)
+
+
+async def _restart(scene: Scene, number: int) -> None:
+    await scene.fault("broker-stop", str(number))
+    await scene.fault("broker-start", str(number))
+    await scene.until(lambda: scene.kafka.in_sync(scene.topic) == scene.brokers, "all copies in sync")
