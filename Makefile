@@ -15,6 +15,9 @@ export IMAGE ?= localhost/sharedlogkv:dev
 export ARGS ?=
 # KEEP=1 leaves the testbed of integration, e2e and test up, to look around in with `tests/testbed/testbed sh`.
 export KEEP ?=
+# How long `make chaos` goes on, and which run it repeats.
+SECONDS ?= 1800
+export SEED ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -88,6 +91,10 @@ e2e: ## Run the tests of the real images on a real cluster
 .PHONY: test
 test: ## Run everything, quickest first, and say where the time went
 	$(PIPELINE) test
+
+.PHONY: chaos
+chaos: ## Kill, freeze and cut off replicas and brokers for half an hour (SECONDS=, SEED=), and judge what clients saw
+	ARGS="--seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)" $(PIPELINE) chaos
 
 .PHONY: bench
 bench: export TESTBED_JAVA_OPTS = # brokers that run fast, and start slowly

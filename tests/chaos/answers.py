@@ -3,8 +3,8 @@
 An answer with token t is read from the map that has applied the log up to t. So of two writes to a key that are known
 to lie at or below t, it must not show the older one; with that, a client that passes its token on reads its own writes
 and never goes back (Terry et al., "Session Guarantees for Weakly Consistent Replicated Data", 1994). Linearizability of
-each key is judged elsewhere (`linearizability`); here, a linearizable read's token must reach every acknowledged write of
-any key.
+each key is judged elsewhere (`linearizability`); here, a linearizable read's token must reach every acknowledged write
+of any key.
 """
 
 from bisect import bisect_left, bisect_right

@@ -70,7 +70,7 @@ async def _coordinator(bootstrap_servers: str, name: str) -> AIOKafkaConnection:
 
 @asynccontextmanager
 async def with_short_expiration(scene: Scene) -> AsyncIterator[None]:
-    """Brokers that forget transactional ids and producer ids within seconds; restarts each of them, before and after."""
+    """Brokers that forget transactional ids and producer ids within seconds; each is restarted, before and after."""
     folder = Path(os.environ["TESTBED_RUN"], os.environ["TESTBED_NAME"])
     files = {n: folder / f"kafka{n}.properties" for n in range(1, scene.brokers + 1)}
     before = {number: file.read_text() for number, file in files.items()}

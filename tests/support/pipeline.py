@@ -22,6 +22,7 @@ PYTHON = ".venv/bin/python"
 TEST_TESTBED = ("tests/testbed/testbed", "--name", "test")
 DEMO_TESTBED = ("tests/testbed/testbed", "--name", "demo")
 BENCH_TESTBED = ("tests/testbed/testbed", "--name", "bench")
+CHAOS_TESTBED = ("tests/testbed/testbed", "--name", "chaos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,12 @@ class Stage:
     Attributes:
         name: What the table calls it.
         command: The words of the command line.
-        cleans_up: The name of the stage whose traces this one removes: it runs whenever that one was begun.
+        cleans_up: The command of the stage whose traces this one removes: it runs whenever that one was begun.
     """
 
     name: str
     command: tuple[str, ...]
-    cleans_up: str | None = None
+    cleans_up: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Goal:
         testbed: The testbed that they get where the user brings no cluster, as its command line begins.
         nodes: Its size.
         brokers: Its size.
+        hosts: Its size. What needs plain hosts is left out on somebody's own cluster: it breaks brokers.
         keeps: The testbed stays up.
     """
 
@@ -76,11 +78,12 @@ class Goal:
     testbed: tuple[str, ...] = TEST_TESTBED
     nodes: int = 3
     brokers: int = 1
+    hosts: int = 0
     keeps: bool = False
 
 
-def goal_of(name: str, *, arguments: Sequence[str], own_cluster: bool) -> Goal:
-    """Return a goal by its name, with further arguments of pytest (or of the benchmarks).
+def goals_of(name: str, *, arguments: Sequence[str], own_cluster: bool) -> list[Goal]:
+    """Return what a name stands for, in order, with further arguments of pytest (of the benchmarks, of chaos).
 
     On somebody's own cluster, tests that break brokers are left out.
 
@@ -95,35 +98,49 @@ def goal_of(name: str, *, arguments: Sequence[str], own_cluster: bool) -> Goal:
     def bench(*words: str) -> Stage:
         return Stage(f"bench {words[0]}", (PYTHON, "-m", "tests.bench", *words))
 
+    def chaos(*stages: Stage) -> Goal:
+        # Built where the registries are in reach.
+        prepare = Stage("chaos prepare", (PYTHON, "-m", "tests.chaos", "prepare"))
+        return Goal([make("venv"), prepare], stages, CHAOS_TESTBED, nodes=0, brokers=3, hosts=4)
+
     venv = [make("venv")]
     goals = {
-        "integration": Goal(venv, [tests("integration")], nodes=0),
-        "e2e": Goal(venv, [tests("e2e")]),
-        "test": Goal(static_stages(), [tests("integration"), tests("e2e")]),
-        "bench": Goal([*venv, bench("prepare")], [bench("run", *arguments)], BENCH_TESTBED, nodes=0),
+        "integration": [Goal(venv, [tests("integration")], nodes=0)],
+        "e2e": [Goal(venv, [tests("e2e")])],
+        "test": [Goal(static_stages(), [tests("integration"), tests("e2e")]), chaos(tests("chaos"))],
+        "chaos": [chaos(Stage("chaos", (PYTHON, "-m", "tests.chaos", "run", *arguments)))],
+        "bench": [Goal([*venv, bench("prepare")], [bench("run", *arguments)], BENCH_TESTBED, nodes=0)],
         # With three brokers the examples apply as they are.
-        "demo": Goal([], [Stage("demo", ("python3", "-m", "tests.demo", "show"))], DEMO_TESTBED, brokers=3, keeps=True),
+        "demo": [
+            Goal([], [Stage("demo", ("python3", "-m", "tests.demo", "show"))], DEMO_TESTBED, brokers=3, keeps=True)
+        ],
     }
     return goals[name]
 
 
-def plan(goal: Goal, *, image: str, own_cluster: bool, keep: bool) -> list[Stage]:
-    """Return the stages of a goal.
+def plan(goals: Sequence[Goal], *, image: str, own_cluster: bool, keep: bool) -> list[Stage]:
+    """Return the stages of goals, in order; what two of them want is done once.
 
     Args:
-        goal: What is asked for.
+        goals: What is asked for.
         image: The image that a testbed's nodes are given.
         own_cluster: Run on the cluster that the environment names, not on a testbed.
         keep: Leave the testbed up in any case.
     """
+    stages = [stage for goal in goals for stage in _stages(goal, image=image, own_cluster=own_cluster, keep=keep)]
+    return list(dict.fromkeys(stages))
+
+
+def _stages(goal: Goal, *, image: str, own_cluster: bool, keep: bool) -> list[Stage]:
     if own_cluster:
-        return [*goal.before, *goal.on_cluster]
+        return [] if goal.hosts else [*goal.before, *goal.on_cluster]
     testbed, has_nodes = goal.testbed, goal.nodes > 0
     build = [make("image")] if has_nodes else []
-    up = Stage("testbed up", (*testbed, "up", "--nodes", str(goal.nodes), "--brokers", str(goal.brokers)))
+    hosts = ("--hosts", str(goal.hosts)) if goal.hosts else ()
+    up = Stage("testbed up", (*testbed, "up", "--nodes", str(goal.nodes), "--brokers", str(goal.brokers), *hosts))
     load = [Stage("load image", (*testbed, "load", image))] if has_nodes else []
     inside = [Stage(s.name, (*testbed, "sh", *s.command)) for s in goal.on_cluster]
-    down = [] if keep or goal.keeps else [Stage("testbed down", (*testbed, "down"), cleans_up=up.name)]
+    down = [] if keep or goal.keeps else [Stage("testbed down", (*testbed, "down"), cleans_up=up.command)]
     return [*goal.before, make("testbed-build"), *build, up, *load, *inside, *down]
 
 
@@ -135,13 +152,13 @@ def run(
 ) -> list[Outcome]:
     """Run the stages until one fails, and the clean-up of whatever was begun; return how each ended, in order."""
     outcomes: list[Outcome] = []
-    begun: set[str] = set()
+    begun: set[tuple[str, ...]] = set()
     failed = False
     for stage in stages:
         if failed and stage.cleans_up not in begun:
             outcomes.append(Outcome(stage, "not run"))
             continue
-        begun.add(stage.name)
+        begun.add(stage.command)
         begin = clock()
         succeeded = execute(stage.command)
         outcomes.append(Outcome(stage, "ok" if succeeded else "FAILED", clock() - begin))
@@ -183,11 +200,14 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     stages = plan(
-        goal_of(sys.argv[1], arguments=shlex.split(os.environ.get("ARGS", "")), own_cluster=own_cluster),
+        goals_of(sys.argv[1], arguments=shlex.split(os.environ.get("ARGS", "")), own_cluster=own_cluster),
         image=os.environ.get("IMAGE") or DEFAULT_IMAGE,
         own_cluster=own_cluster,
         keep=bool(os.environ.get("KEEP")),
     )
+    if not stages:
+        print(f"{sys.argv[1]} breaks brokers: it runs on a testbed of its own, not on your cluster", file=sys.stderr)
+        return 2
     outcomes = run(stages, execute=execute_command, clock=time.monotonic)
     print(f"\n{format_table(outcomes)}", flush=True)
     failed = [o.stage for o in outcomes if o.result == "FAILED"]

@@ -1,6 +1,6 @@
 """The stages of `make test`: their order, what a failure does, and the table of times."""
 
-from tests.support.pipeline import Stage, format_table, goal_of, plan, run
+from tests.support.pipeline import Stage, format_table, goals_of, plan, run
 
 
 def run_with_failures(stages: list[Stage], *failing: str) -> tuple[list[str], list[str]]:
@@ -17,21 +17,22 @@ def run_with_failures(stages: list[Stage], *failing: str) -> tuple[list[str], li
 
 
 def stages_of(goal: str, *, own_cluster: bool = False, keep: bool = False) -> list[Stage]:
-    asked = goal_of(goal, arguments=("-x",), own_cluster=own_cluster)
+    asked = goals_of(goal, arguments=("-x",), own_cluster=own_cluster)
     return plan(asked, image="registry/image:1", own_cluster=own_cluster, keep=keep)
 
 
 def test_everything_runs_quickest_first_and_the_testbed_is_removed_at_the_end() -> None:
     names = [stage.name for stage in stages_of("test")]
+    static = ["venv", "format-check", "lint", "layers", "types", "unit", "property"]
     system = ["testbed-build", "image", "testbed up", "load image", "integration", "e2e", "testbed down"]
-    assert names == ["venv", "format-check", "lint", "layers", "types", "unit", "property", *system]
+    assert names == [*static, *system, "chaos prepare", "testbed up", "chaos", "testbed down"]
 
 
 def test_a_failure_stops_what_follows_but_for_the_clean_up() -> None:
     stages = stages_of("test")
     executed, results = run_with_failures(stages, "integration")
     assert executed[-2:] == ["integration", "testbed down"]
-    assert results[-3:] == ["FAILED", "not run", "ok"]
+    assert results[-7:] == ["FAILED", "not run", "ok", *["not run"] * 4]
 
 
 def test_a_testbed_that_was_not_begun_is_not_removed() -> None:
@@ -71,6 +72,19 @@ def test_benchmarks_are_prepared_outside_and_run_inside_a_testbed_of_their_own()
     assert stages["bench prepare"][0] == ".venv/bin/python"
     assert stages["bench run"][:4] == ("tests/testbed/testbed", "--name", "bench", "sh")
     assert stages["bench run"][-2:] == ("run", "-x")
+
+
+def test_chaos_has_a_testbed_of_its_own_with_hosts_for_the_replicas_and_its_checker_is_built_outside() -> None:
+    stages = {stage.name: stage.command for stage in stages_of("chaos")}
+    assert list(stages) == ["venv", "chaos prepare", "testbed-build", "testbed up", "chaos", "testbed down"]
+    assert stages["testbed up"][2:] == ("chaos", "up", "--nodes", "0", "--brokers", "3", "--hosts", "4")
+    assert stages["chaos"][:4] == ("tests/testbed/testbed", "--name", "chaos", "sh")
+    assert stages["chaos"][-2:] == ("run", "-x")
+
+
+def test_on_the_user_s_cluster_there_is_no_chaos() -> None:
+    assert stages_of("chaos", own_cluster=True) == []
+    assert stages_of("test", own_cluster=True)[-1].name == "e2e"
 
 
 def test_the_demo_leaves_its_testbed_up_which_has_brokers_for_three_copies() -> None:
