@@ -136,16 +136,22 @@ async def _break_partition_leader(scene: Scene, breaking: str, mending: str) -> 
 
 
 async def cut_leader_from_brokers(scene: Scene) -> None:
-    """No frame between the leader and any broker: another replica takes over."""
+    """No frame between the leader and any broker: another replica takes over.
+
+    As soon as it has, the network is whole again: what the old leader still has on its way to the log arrives then.
+    """
     victim, term, mark = await scene.victim(), scene.watch.term, scene.recorder.mark
     scene.note(f"cut {victim.name} from all brokers")
     for broker in range(1, scene.brokers + 1):
         await scene.fault("cut", victim.host, f"kafka{broker}")
     try:
-        await scene.until_disturbed(mark, "a cut")
-        await scene.until_new_term(term, "a cut")
+        if scene.has_leader:
+            await scene.until_new_term(term, "a cut")
+        else:
+            await scene.until_disturbed(mark, "a cut")
     finally:
         await scene.fault("heal", victim.host)
+    await scene.until_disturbed(mark, "a cut")
     await scene.until_steady()
 
 

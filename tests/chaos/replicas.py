@@ -21,7 +21,7 @@ from tests.testbed import layout
 
 PROGRAM: Final = (sys.executable, "-m", "sharedlogkv_replica")
 PEER_PORT: Final = 8081
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0
 _STOP_SECONDS = 20.0
 
 

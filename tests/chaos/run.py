@@ -19,7 +19,7 @@ from tests.chaos.log_watch import LogWatch, check_fence
 from tests.chaos.nemeses import NEMESES, Nemesis
 from tests.chaos.recreation import recreate_the_log
 from tests.chaos.replicas import PROGRAM, Replica, Setting
-from tests.chaos.scene import CLEANER_CONFIG, TOPIC_CONFIG, DidNotBite, Scene
+from tests.chaos.scene import TOPIC_CONFIG, DidNotBite, Scene
 from tests.chaos.workload import Shared, Workload
 from tests.support.kafka import KafkaCluster
 from tests.support.waiting import DeadlinePassed, wait_until
@@ -44,6 +44,7 @@ class Options:
         recreation: Have the topic deleted and created anew at the end.
         clients: How many work at the same time.
         program: The words that start a replica.
+        lease_seconds: Of the leader.
         say: Tells the person who waits.
     """
 
@@ -57,6 +58,7 @@ class Options:
     recreation: bool = True
     clients: int = 10
     program: Sequence[str] = PROGRAM
+    lease_seconds: float = 3.0
     say: Callable[[str], None] = print
 
 
@@ -111,7 +113,6 @@ async def run(options: Options) -> Report:
     for old in folder.iterdir():
         old.unlink()
     kafka, topic = KafkaCluster(options.bootstrap_servers), f"chaos-{uuid.uuid4().hex[:12]}"
-    await asyncio.to_thread(kafka.configure_brokers, CLEANER_CONFIG)
     log_id = await asyncio.to_thread(kafka.create_topic, topic, config=TOPIC_CONFIG, replication_factor=BROKERS)
     setting = Setting(
         testbed=options.testbed,
@@ -120,6 +121,7 @@ async def run(options: Options) -> Report:
         write_mode=options.write_mode,
         folder=folder,
         program=options.program,
+        lease_seconds=options.lease_seconds,
     )
     replicas = [Replica(setting, number) for number in range(1, REPLICAS + 2)]
     with ExitStack() as stack:

@@ -26,11 +26,9 @@ TOPIC_CONFIG: Final = {
     "max.compaction.lag.ms": "25000",
     "min.cleanable.dirty.ratio": "0.01",
     "segment.ms": "5000",
-    "delete.retention.ms": "120000",
+    "delete.retention.ms": "600000",
 }
-CLEANER_CONFIG: Final = {"log.cleaner.backoff.ms": "1000"}
-
-RECOVERY_SECONDS: Final = 60.0
+RECOVERY_SECONDS: Final = 120.0
 
 
 class DidNotBite(AssertionError):

@@ -87,18 +87,10 @@ class KafkaCluster:
 
     def configure_topic(self, topic: str, config: Mapping[str, str]) -> None:
         """Sets some of the topic's properties."""
-        self._configure(ResourceType.TOPIC, topic, config)
-
-    def configure_brokers(self, config: Mapping[str, str]) -> None:
-        """Sets some properties of all brokers that are there, without a restart."""
-        for node in self._answer(self._admin.describe_cluster()).nodes:
-            self._configure(ResourceType.BROKER, str(node.id), config)
-
-    def _configure(self, kind: ResourceType, name: str, config: Mapping[str, str]) -> None:
         entries = [
-            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in config.items()
         ]
-        resource = ConfigResource(kind, name, incremental_configs=entries)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
         self._answer(self._admin.incremental_alter_configs([resource])[resource])
 
     def configure_broker(self, broker: int, config: Mapping[str, str | None]) -> None:

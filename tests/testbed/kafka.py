@@ -65,6 +65,8 @@ num.network.threads=2
 num.io.threads=4
 # So that a test which lowers producer.id.expiration.ms need not wait for ten minutes.
 producer.id.expiration.check.interval.ms=500
+# A topic that is due for compaction need not wait for it.
+log.cleaner.backoff.ms=1000
 # The rest shortens the outage after a broker is lost.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500

@@ -1,0 +1,72 @@
+"""Replicas that break one promise on purpose, to see that the checks notice: the tests of the tests.
+
+    python -m tests.chaos.faulty_replica FAULT [OPTIONS OF A REPLICA]
+
+A fault is a subclass that is put in the place of a part of the program; the program itself has no switch for it.
+"""
+
+import sys
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from sharedlogkv_replica import __main__ as program
+from sharedlogkv_replica import app
+from sharedlogkv_replica.core.leadership import Writer
+from sharedlogkv_replica.core.records import Entry, Offset
+from sharedlogkv_replica.engine.replica import Replica
+from sharedlogkv_replica.log import kafka
+from sharedlogkv_replica.log.base import Claimed
+from sharedlogkv_replica.log.kafka_fenced import KafkaFencedWriter
+
+
+class StaleReads(Replica):
+    """Takes its own map for up to date: a linearizable read is answered at once."""
+
+    async def read_index(self, *, timeout_seconds: float) -> Offset:
+        """The last offset that is applied already."""
+        del timeout_seconds
+        return Offset(self.position - 1)
+
+    def lease_index(self) -> Offset | None:
+        """Nothing, so that the one above is asked."""
+        return None
+
+
+class UnfencedWriter(KafkaFencedWriter):
+    """Has a producer id of its own, so that its claims shut nobody out."""
+
+    def __init__(
+        self, *arguments: Any, transactional_id: str, admit: Callable[[], Awaitable[int]], **others: Any
+    ) -> None:
+        own = f"{transactional_id}-{uuid.uuid4()}"
+        super().__init__(*arguments, transactional_id=own, admit=admit, **others)
+
+    async def claim(
+        self, compose: Callable[[Writer], Entry], *, predecessor: Writer | None, timeout_seconds: float
+    ) -> Claimed:
+        """Claims without a look at the predecessor, whose id it would have to shut out by hand."""
+        del predecessor
+        return await super().claim(compose, predecessor=None, timeout_seconds=timeout_seconds)
+
+
+def _read_stale() -> None:
+    vars(app).update(Replica=StaleReads)
+
+
+def _do_not_fence() -> None:
+    vars(kafka).update(KafkaFencedWriter=UnfencedWriter)
+
+
+FAULTS: Final[Mapping[str, Callable[[], None]]] = {"stale-reads": _read_stale, "unfenced": _do_not_fence}
+
+
+def command(fault: str) -> list[str]:
+    """The words that start a replica with that fault; its options follow."""
+    assert fault in FAULTS, fault
+    return [sys.executable, "-m", "tests.chaos.faulty_replica", fault]
+
+
+if __name__ == "__main__":
+    FAULTS[sys.argv.pop(1)]()
+    program.main()
