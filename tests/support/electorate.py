@@ -45,6 +45,7 @@ class Member:
             self.follower,
             self.window,
             name=name,
+            lease_seconds=3.0,
             ask=electorate.ask,
             on_view=self.views.append,
             clock=loop.time,

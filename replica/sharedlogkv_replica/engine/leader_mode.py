@@ -125,6 +125,7 @@ class LeaderMode:
             follower,
             self.window,
             name=settings.name,
+            lease_seconds=settings.lease_seconds,
             ask=self._ask,
             on_view=self._on_view,
         )

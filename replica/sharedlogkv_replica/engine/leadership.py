@@ -78,6 +78,7 @@ class Leadership:
         window: RequestWindow,
         *,
         name: str,
+        lease_seconds: float,
         ask: Callable[[str, Term], Awaitable[bool]],
         on_view: Callable[[LeaderView], None],
         clock: Callable[[], float] = time.monotonic,
@@ -90,6 +91,7 @@ class Leadership:
             follower: its standing says whether this replica is fit to lead.
             window: learns the requests of the log's stamps.
             name: this replica's.
+            lease_seconds: for how long a leader bears that it hears nothing of the log.
             ask: asks the replica at an address whether it leads the term under a valid lease; errors mean silence.
             on_view: is told when `view` has changed.
             clock: as that of `lead`.
@@ -99,6 +101,7 @@ class Leadership:
         self._follower = follower
         self._window = window
         self._name = name
+        self._lease_seconds = lease_seconds
         self._ask = ask
         self._clock = clock
         self._on_view = on_view
@@ -152,12 +155,19 @@ class Leadership:
             LogUnavailable, OutcomeUnknown, LogRefused: the resignation could not be written.
         """
         resigned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._lead.term is None:
+        term = self._lead.term
+        if term is None:
             fail(resigned, NoLeader("this replica does not lead, so it has nothing to hand over"))
             return resigned
-        self._resigned.append(resigned)
+        if successor == self._name:
+            resigned.set_result(None)  # it leads already
+            return resigned
         self._learn_heirs()
         self._dispatch(on.HandOver(successor))
+        if self._lead.term != term:
+            self._resigned.append(resigned)
+        else:
+            fail(resigned, NoLeader("this replica is about to lead another term; try again"))
         return resigned
 
     def retire(self) -> None:
@@ -239,19 +249,22 @@ class Leadership:
                 question.cancel()
 
     def _look(self) -> None:
-        follower = self._follower
-        is_fit = (
-            follower.standing.ready
-            and not self._retiring
-            and follower.out_of_reach_seconds == 0
-            and follower.lag_seconds(time.time_ns() // 1_000_000) < FIT_LAG_SECONDS
-        )
+        is_fit = not self._retiring and self._follower.standing.ready and self._unheard_seconds() <= self._patience()
         if is_fit != self.is_fit:
             self.is_fit = is_fit
             self._dispatch(on.Fit(is_fit))
         if self._lead.term is not None:
             self._learn_heirs()
         self._dispatch(on.Tick())
+
+    def _unheard_seconds(self) -> float:
+        """For how long the map may have missed what the log says."""
+        follower = self._follower
+        return max(follower.out_of_reach_seconds, follower.lag_seconds(time.time_ns() // 1_000_000))
+
+    def _patience(self) -> float:
+        """How much of that is borne: more by a leader, which a short trouble of the log must not cost its lead."""
+        return self._lease_seconds if self._lead.term is not None else FIT_LAG_SECONDS
 
     def _learn_heirs(self) -> None:
         """Ranks the peers that may lead: the one whose map is furthest first, then by name."""

@@ -8,6 +8,7 @@ from sharedlogkv_replica.core.leader_view import Role
 from sharedlogkv_replica.core.records import Entry
 from sharedlogkv_replica.core.writes import RequestId, Write, Written
 from sharedlogkv_replica.errors import NoLeader
+from sharedlogkv_replica.log.memory import Fault
 from tests.support import virtual_time
 from tests.support.electorate import electorate
 
@@ -113,6 +114,31 @@ def test_who_does_not_lead_has_nothing_to_hand_over() -> None:
             (other,) = [member for member in made.members if member is not leader]
             with pytest.raises(NoLeader):
                 await other.leadership.transfer(leader.name)
+
+    virtual_time.run(main())
+
+
+def test_a_hand_over_to_the_leader_itself_changes_nothing() -> None:
+    async def main() -> None:
+        async with electorate(2) as made:
+            leader = await made.leader()
+            await leader.leadership.transfer(leader.name)
+            assert await made.leader() is leader
+            assert leader.leadership.changes == 1
+
+    virtual_time.run(main())
+
+
+def test_a_leader_that_can_t_reach_the_log_for_a_moment_leads_on() -> None:
+    async def main() -> None:
+        async with electorate(2) as made:
+            leader = await made.leader()
+            made.broker.fault = Fault.UNREACHABLE
+            await asyncio.sleep(1)
+            made.broker.fault = None
+            await asyncio.sleep(10)
+            assert await made.leader() is leader
+            assert leader.leadership.changes == 1
 
     virtual_time.run(main())
 
