@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient
 from tests.support.cluster import CHART, Cluster, image_settings
 from tests.support.diagnosis import sections
 from tests.support.environment import Environment
+from tests.support.faults import Fault, fault_of
 from tests.support.store import Store
 
 RELEASE = "sharedlogkv"
@@ -36,6 +37,12 @@ def operator(cluster: Cluster) -> Iterator[None]:
     yield
     if not cluster.environment.testbed:  # leave somebody's cluster as it was; a testbed goes as a whole
         cluster.helm("uninstall", RELEASE, "--namespace", OPERATOR_NAMESPACE, "--wait")
+
+
+@pytest.fixture
+def fault(environment: Environment) -> Fault:
+    """Breaks or mends something of the testbed."""
+    return fault_of(environment)
 
 
 @pytest.fixture(scope="session")

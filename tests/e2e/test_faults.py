@@ -2,31 +2,16 @@
 
 import functools
 import json
-from collections.abc import Callable
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.support.cluster import ADMIN_PORT, Cluster, condition_of
-from tests.support.commands import run
-from tests.support.environment import Environment
+from tests.support.faults import Fault
 from tests.support.load import Load
 from tests.support.replica_http import ReplicaClient
 from tests.support.store import Store
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def fault(environment: Environment) -> Callable[..., None]:
-    """Breaks or mends something of the testbed, by the words of its command `fault`."""
-    testbed = environment.testbed
-    if testbed is None:
-        pytest.fail("this breaks brokers, so it needs the testbed: deselect it on a Kafka of yours by -m 'not faults'")
-
-    def act(*words: str) -> None:
-        run(testbed, "fault", *words, timeout_seconds=90)
-
-    return act
 
 
 def is_refused(client: ReplicaClient) -> bool:
@@ -40,7 +25,7 @@ def brokers_of(kafka: AdminClient) -> list[int]:
 @pytest.mark.faults
 @pytest.mark.timeout(400)
 def test_kafka_killed_under_load_costs_no_acknowledged_write_and_no_read_and_all_mends_itself(
-    store: Store, kafka: AdminClient, fault: Callable[..., None]
+    store: Store, kafka: AdminClient, fault: Fault
 ) -> None:
     brokers = brokers_of(kafka)
     pods = store.await_pods(3)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -53,11 +54,19 @@ class ReplicaClient:
         """Close the connection."""
         self._connection.close()
 
-    def request(self, method: str, path: str, *, body: bytes | None = None, token: str | None = None) -> Reply:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Send one request and return the answer, whatever its status."""
-        headers = {} if token is None else {"SLKV-Token": token}
+        fields = {**(headers or {}), **({} if token is None else {"SLKV-Token": token})}
         try:
-            self._connection.request(method, path, body=body, headers=headers)
+            self._connection.request(method, path, body=body, headers=fields)
             response = self._connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException):
