@@ -17,7 +17,7 @@ from sharedlogkv_replica.core.records import Offset, Position
 from sharedlogkv_replica.core.request_window import RequestWindow
 from sharedlogkv_replica.core.writes import REQUEST_ID_LIMIT_BYTES, Write, WriteResult
 from sharedlogkv_replica.engine.follow import Follower
-from sharedlogkv_replica.engine.forward import Forwarder
+from sharedlogkv_replica.engine.forward import LEADER_SHARE, Forwarder
 from sharedlogkv_replica.engine.lead import APPEND_SECONDS, REQUEST_BYTES, STAMP_BYTES, Lead
 from sharedlogkv_replica.engine.leadership import ASK_SECONDS, Leadership
 from sharedlogkv_replica.engine.peer_link import PeerDialer
@@ -114,7 +114,7 @@ class LeaderMode:
             self._writer,
             follower,
             self.window,
-            limits=QueueLimits(settings.write_timeout_seconds),
+            limits=QueueLimits(LEADER_SHARE * settings.write_timeout_seconds),
             batch_limit_bytes=batch_limit_bytes,
         )
         self.leadership = Leadership(

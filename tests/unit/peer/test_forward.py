@@ -293,7 +293,7 @@ async def test_a_leader_that_does_not_answer_makes_the_outcome_unknown_at_the_de
         here.forwarder.lead_by(led_by(A))
         write = here.forwarder.write(put())
         await sent(leader)
-        assert leader.timeouts[0] == pytest.approx(0.95 * 5, abs=0.1)
+        assert leader.timeouts[0] == pytest.approx(0.9 * 5, abs=0.1)
         with pytest.raises(OutcomeUnknown, match="did not answer"):
             await write
         leader.release()
@@ -337,6 +337,66 @@ async def test_a_leader_that_does_not_lead_yet_is_asked_again_and_not_without_pa
         assert 20 < len(leader.taken) < 50
         leader.refusal = None
         assert await write == Written(Offset(0))
+
+
+async def test_while_a_leader_does_not_lead_yet_one_write_alone_asks_for_all() -> None:
+    async with cluster() as here:
+        leader = here.add(A)
+        leader.refusal = NoLeader("waits out the lease of the one before")
+        here.forwarder.lead_by(led_by(A))
+        writes = [here.forwarder.write(put(n)) for n in range(100)]
+        await asyncio.sleep(0.1)
+        before = len(leader.taken)
+        await asyncio.sleep(1)
+        assert 10 < len(leader.taken) - before < 25
+        leader.refusal = None
+        assert len(await asyncio.gather(*writes)) == 100
+
+
+async def test_a_probe_that_is_never_answered_stands_in_nobody_s_way() -> None:
+    async with cluster() as here:
+        leader = here.add(A)
+        leader.refusal = NoLeader("waits out the lease of the one before")
+        here.forwarder.lead_by(led_by(A))
+        first = here.forwarder.write(put(0))
+        await asyncio.sleep(1)
+        leader.keeps = True
+        await sent(leader)
+        second = here.forwarder.write(put(1))
+        await asyncio.sleep(1)
+        assert [write.key for write, _ in leader.kept] == [b"key-0"]
+        with pytest.raises(OutcomeUnknown):
+            await first
+        await sent(leader, 2)
+        leader.release()
+        assert await second == Written(Offset(1))
+
+
+async def test_a_leader_that_took_nothing_for_long_is_still_asked_by_the_next_write() -> None:
+    async with cluster() as here:
+        leader = here.add(A)
+        leader.refusal = NoLeader("waits out the lease of the one before")
+        here.forwarder.lead_by(led_by(A))
+        with pytest.raises(NoLeader):
+            await here.forwarder.write(put(0))
+        await asyncio.sleep(1)
+        leader.refusal = None
+        assert await here.forwarder.write(put(1)) == Written(Offset(0))
+
+
+async def test_a_probe_that_is_too_large_ends_as_such_and_the_next_one_goes() -> None:
+    async with cluster() as here:
+        leader = here.add(A)
+        leader.refusal = NoLeader("waits out the lease of the one before")
+        here.forwarder.lead_by(led_by(A))
+        first = here.forwarder.write(put(0))
+        await asyncio.sleep(1)
+        large = here.forwarder.write(Write(b"k", bytes(2 << 20)))
+        first.cancel()
+        with pytest.raises(RecordTooLarge):
+            await large
+        leader.refusal = None
+        assert await here.forwarder.write(put(1)) == Written(Offset(0))
 
 
 async def test_writes_with_an_id_move_on_to_the_next_leader_at_once_and_the_others_stay_for_their_answer() -> None:
