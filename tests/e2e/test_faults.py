@@ -39,7 +39,8 @@ def test_kafka_killed_under_load_costs_no_acknowledged_write_and_no_read_and_all
         refusal = clients[0].put(b"probe", b"")
         assert refusal.status == 503
         assert refusal.headers["retry-after"] == "1"
-        assert refusal.json()["type"].endswith("/log-unavailable")
+        # The leader knows of the outage first; after two leases without an acknowledgement nobody leads any more.
+        assert refusal.json()["type"].rpartition("/")[2] in ("log-unavailable", "no-leader")
         for client in clients:
             assert client.get(b"steady").body == b"value", "reads go on"
         for broker in brokers:
