@@ -246,7 +246,7 @@ NEMESES = {
         Nemesis("kill-leader", kill_leader),
         Nemesis("pause-leader", pause_leader),
         Nemesis("kill-before-acknowledgement", kill_before_acknowledgement),
-        Nemesis("race", race, needs_leader=True),
+        Nemesis("race", race, in_short_run=False, needs_leader=True),
         Nemesis("cut-leader-from-brokers", cut_leader_from_brokers),
         Nemesis("kill-partition-leader", kill_partition_leader),
         Nemesis("roll", roll),
