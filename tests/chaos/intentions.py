@@ -69,7 +69,7 @@ def intend(seed: int, process: int, abilities: Abilities) -> Iterator[Intention]
     while True:
         kind = chance.choices(list(kinds), weights=list(kinds.values()))[0]
         key, replica = chance.randrange(KEYS_AT_A_TIME), chance.randrange(1 << 16)
-        pause_seconds = chance.expovariate(1 / 0.02)
+        pause_seconds = chance.expovariate(1 / 0.03)
         if kind == "get":
             level = chance.choices(list(levels), weights=list(levels.values()))[0]
             lag = chance.choice(_MAX_LAG_MS) if level == "bounded" else None

@@ -151,7 +151,6 @@ async def cut_leader_from_brokers(scene: Scene) -> None:
             await scene.until_disturbed(mark, "a cut")
     finally:
         await scene.fault("heal", victim.host)
-    await scene.until_disturbed(mark, "a cut")
     await scene.until_steady()
 
 

@@ -69,7 +69,8 @@ class Client:
                 if stop.is_set():
                     break
                 await asyncio.sleep(intention.pause_seconds)
-                await self.do(intention)
+                if (await self.do(intention)).event == "fail":
+                    await asyncio.sleep(_BACK_OFF_SECONDS)
         finally:
             self.close()
 
