@@ -1,14 +1,20 @@
 """Fixtures of the operator's integration tests: clients as the operator uses them, and names that nobody else has."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest_asyncio
 
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
+from sharedlogkv_operator.kafka_pool import KafkaPool
 from sharedlogkv_operator.kube import ApiServer
 from sharedlogkv_operator.metrics import Metrics
+from sharedlogkv_operator.reconcile import Reconciler
+from sharedlogkv_operator.replica_client import HttpReplicaClient
+from tests.support.cluster import Cluster
 from tests.support.environment import Environment
 from tests.support.kubernetes import KubeApi, connect, load_configuration, unique
+from tests.support.live_store import Store
 
 
 @pytest_asyncio.fixture
@@ -40,3 +46,24 @@ async def topic(admin: ConfluentAdmin) -> AsyncIterator[str]:
     name = unique("operator")
     yield name
     await admin.delete_topic(name)
+
+
+@pytest_asyncio.fixture
+async def store(
+    cluster: Cluster, environment: Environment, api: KubeApi, api_server: ApiServer, namespace: str, topic: str
+) -> AsyncIterator[Store]:
+    """A reconciler on the real things; the resource is not created yet."""
+    metrics = Metrics()
+    pool = KafkaPool(lambda servers: ConfluentAdmin(servers, metrics=metrics, request_seconds=3), leases_limit=4)
+    replica_client = HttpReplicaClient(request_seconds=0.5)
+    reconciler = Reconciler(
+        api_server,
+        pool,
+        replica_client=replica_client,
+        default_image="localhost/sharedlogkv-absent:0",
+        instance="operator-1",
+        now=lambda: datetime.now(UTC),
+    )
+    yield Store(api, reconciler, namespace=namespace, topic=topic, servers=environment.kafka)
+    await replica_client.close()
+    await pool.close()

@@ -1,128 +1,23 @@
 """Passes of the reconcile over a real API server and a real Kafka, one by one."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from sharedlogkv_operator.desired import parse_peer_secret
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
-from sharedlogkv_operator.kafka_pool import KafkaPool
-from sharedlogkv_operator.kube import ApiServer
-from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.mode_change import parse_template_mode
-from sharedlogkv_operator.reconcile import Reconciler, Result
-from sharedlogkv_operator.replica_client import HttpReplicaClient
-from sharedlogkv_operator.topic import CreateTopic, build_topic_config
+from sharedlogkv_operator.topic import CreateTopic
 from tests.support.cluster import Cluster
-from tests.support.environment import Environment
-from tests.support.kubernetes import KubeApi, build_store, condition, until
-from tests.support.operator_objects import build_resource
+from tests.support.kubernetes import until
+from tests.support.live_store import CHILDREN, Store, add_topic, applied_mark, is_absent
 
 pytestmark = pytest.mark.asyncio
 
 Manifest = dict[str, Any]
 
-CHILDREN = {
-    "Deployment": "store",
-    "Service": "store",
-    "PodDisruptionBudget": "store",
-    "Secret": "store-peers",
-}
-"""Their kinds and names, with a leader."""
-
 NOWHERE = "127.0.0.1:1"
 """A port that no broker listens on."""
-
-
-class Store:
-    """One SharedLogKV named `store`, its topic, and the reconciler that looks after it."""
-
-    def __init__(self, api: KubeApi, reconciler: Reconciler, *, namespace: str, topic: str, servers: str) -> None:
-        self.api = api
-        self.reconciler = reconciler
-        self.namespace = namespace
-        self.topic = topic
-        self.servers = servers
-
-    async def create(self, *, topic: Manifest | None = None, servers: str = "", **spec: Any) -> None:
-        """Creates it; `topic` adds to the topic's fields."""
-        fields = {"name": self.topic, "replicationFactor": 1, "minInSyncReplicas": 1, **(topic or {})}
-        store = build_store(self.namespace, servers=servers or self.servers, **{"topic": fields, **spec})
-        await self.api.create("SharedLogKV", store)
-
-    async def change(self, **spec: Any) -> None:
-        """Changes fields of its spec."""
-        await self.api.patch("SharedLogKV", self.namespace, "store", {"spec": spec})
-
-    async def reconcile(self) -> Result:
-        """One pass."""
-        return await self.reconciler.reconcile(self.namespace, "store")
-
-    async def read(self, kind: str = "SharedLogKV") -> Manifest:
-        """It, or its child of that kind."""
-        body = await self.api.get(kind, self.namespace, CHILDREN.get(kind, "store"))
-        assert body is not None, f"there is no {kind}"
-        return body
-
-    async def condition(self, type_: str) -> tuple[str, str]:
-        """A condition's status and reason."""
-        found = condition(await self.read(), type_)
-        return found["status"], found["reason"]
-
-    async def message(self) -> str:
-        """Why it is Ready, or is not."""
-        return str(condition(await self.read(), "Ready")["message"])
-
-    async def pinned_id(self) -> str:
-        """The id of the topic that it is bound to."""
-        return str((await self.read())["status"]["topic"]["id"])
-
-    async def children(self) -> set[str]:
-        """The kinds of children that there are."""
-        return {kind for kind, name in CHILDREN.items() if await self.api.get(kind, self.namespace, name) is not None}
-
-    async def events(self) -> list[str]:
-        """The reasons of its events."""
-        events = await self.api.list("Event", self.namespace)
-        return [event["reason"] for event in events if event["involvedObject"]["kind"] == "SharedLogKV"]
-
-    async def exists(self) -> bool:
-        """Whether it is still there."""
-        return await self.api.get("SharedLogKV", self.namespace, "store") is not None
-
-
-@pytest_asyncio.fixture
-async def store(
-    cluster: Cluster, environment: Environment, api: KubeApi, api_server: ApiServer, namespace: str, topic: str
-) -> AsyncIterator[Store]:
-    """A reconciler on the real things; the resource is not created yet."""
-    metrics = Metrics()
-    pool = KafkaPool(lambda servers: ConfluentAdmin(servers, metrics=metrics, request_seconds=3), leases_limit=4)
-    replica_client = HttpReplicaClient(request_seconds=0.5)
-    reconciler = Reconciler(
-        api_server,
-        pool,
-        replica_client=replica_client,
-        default_image="localhost/sharedlogkv-absent:0",
-        instance="operator-1",
-        now=lambda: datetime.now(UTC),
-    )
-    yield Store(api, reconciler, namespace=namespace, topic=topic, servers=environment.kafka)
-    await replica_client.close()
-    await pool.close()
-
-
-async def add_topic(admin: ConfluentAdmin, name: str, **changes: str) -> str:
-    """Creates a topic as the operator would, with these settings changed; its id."""
-    spec = build_resource(spec={"topic": {"replicationFactor": 1, "minInSyncReplicas": 1}}).spec.topic
-    settings = {**build_topic_config(spec), **{key.replace("_", "."): value for key, value in changes.items()}}
-    await admin.create_topic(CreateTopic(name, 1, settings))
-    found = await admin.describe_topic(name)
-    assert found is not None
-    return found.id
 
 
 async def test_a_new_store_gets_its_topic_and_its_children(store: Store, admin: ConfluentAdmin) -> None:
@@ -179,14 +74,6 @@ async def test_a_pass_over_a_store_that_is_as_it_should_be_writes_nothing(store:
         await store.reconcile()
     assert {kind: await applied_mark(store, kind) for kind in CHILDREN} == marks
     assert len(await store.events()) == events
-
-
-async def applied_mark(store: Store, kind: str) -> object:
-    """When and what our field manager last wrote to the child; its controller's writes don't count."""
-    fields = (await store.read(kind))["metadata"]["managedFields"]
-    (ours,) = [field for field in fields if field["manager"] == "sharedlogkv-operator"]
-    assert ours["operation"] == ("Update" if kind == "Secret" else "Apply")
-    return ours
 
 
 async def test_fields_of_ours_are_taken_back_and_fields_of_others_are_left(store: Store) -> None:
@@ -331,49 +218,6 @@ async def test_settings_that_drift_are_set_back(store: Store, admin: ConfluentAd
     expected = {"segment.ms": "60000", "cleanup.policy": "compact", "segment.bytes": "1048576"}
     assert found.config.items() >= expected.items()
     assert "TopicReconfigured" in await store.events()
-
-
-async def test_a_lost_topic_stalls_the_store_and_leaves_its_replicas(store: Store, admin: ConfluentAdmin) -> None:
-    await store.create()
-    await store.reconcile()
-    deployment = await applied_mark(store, "Deployment")
-    id_ = await store.pinned_id()
-    await admin.delete_topic(store.topic)
-    await until(lambda: is_absent(admin, store.topic), what="the topic's end")
-    await store.reconcile()
-    assert await store.condition("Stalled") == ("True", "TopicLost")
-    assert await admin.describe_topic(store.topic) is None
-    assert await store.pinned_id() == id_
-    assert await applied_mark(store, "Deployment") == deployment
-
-
-async def test_a_replaced_topic_stalls_the_store_until_a_person_accepts_the_loss(
-    store: Store, admin: ConfluentAdmin
-) -> None:
-    await store.create()
-    await store.reconcile()
-    former = await store.pinned_id()
-    await admin.delete_topic(store.topic)
-    await until(lambda: is_absent(admin, store.topic), what="the topic's end")
-    latter = await add_topic(admin, store.topic)
-    await store.reconcile()
-    assert await store.condition("Stalled") == ("True", "TopicReplaced")
-    assert former in await store.message()
-    assert latter in await store.message()
-    # The way out that the message names: deleted and applied again, it is bound to the topic that is there.
-    await store.api.delete("SharedLogKV", store.namespace, "store", propagationPolicy="Background")
-    await store.create()
-
-    async def is_bound() -> bool:
-        await store.reconcile()
-        return await store.condition("TopicReady") == ("True", "TopicBound") and bool(await store.children())
-
-    await until(is_bound, what="a store bound anew", timeout_seconds=60)
-    assert await store.pinned_id() == latter
-
-
-async def is_absent(admin: ConfluentAdmin, topic: str) -> bool:
-    return await admin.describe_topic(topic) is None
 
 
 async def test_kafka_out_of_reach_is_told_with_its_reason_and_makes_nothing(store: Store) -> None:

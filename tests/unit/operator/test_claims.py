@@ -53,7 +53,7 @@ def test_whoever_lost_the_topic_of_that_name_still_goes_first() -> None:
 
 
 def test_the_same_topic_under_other_addresses_is_known_by_its_id() -> None:
-    elsewhere = {"kafka": {"bootstrapServers": "kafka.other-name:9092"}}
+    elsewhere: dict[str, Any] = {"kafka": {"bootstrapServers": "kafka.other-name:9092"}}
     bound = claimant("bound", created=LATE, bound="id-1", **elsewhere)
     assert rival(claimant("a"), bound, topic_id="id-1") == "demo/bound"
     assert rival(claimant("a"), bound, topic_id="id-2") is None, "a topic of that name in another Kafka"
