@@ -28,6 +28,7 @@ from sharedlogkv_operator.plan import (
     CreateChild,
     DeleteChild,
     ForeignChild,
+    describe_actions,
     plan_children,
 )
 from sharedlogkv_operator.pods import DELETION_COST, PodView, view_deployment, view_pods
@@ -37,6 +38,27 @@ from sharedlogkv_operator.spec import Identity, JsonObject, Resource, WriteMode
 from sharedlogkv_operator.status import Replicas, Verdict
 
 SECRET_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is to be done about the children.
+
+    Attributes:
+        deployment: the Deployment as it is; None when there is none.
+        write_mode: the write mode that replicas are to be in: ReadOnly on the way to another.
+        children: every child, as it is wanted and as it is.
+        actions: what to do, in order.
+    """
+
+    deployment: JsonObject | None
+    write_mode: WriteMode
+    children: Sequence[Child]
+    actions: Sequence[ChildAction]
+
+    def describe(self) -> tuple[str, ...]:
+        """The same for people."""
+        return describe_actions(self.actions, self.children)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +84,14 @@ class Children:
         self._replica_client = replica_client
         self._default_image = default_image
 
-    async def apply(self, resource: Resource, *, topic_id: str, keeps_brokers: bool) -> Applied | Verdict:
-        """Makes the children what they should be; the Deployment as it then is, or the problem that forbids it.
+    async def plan(self, resource: Resource, *, topic_id: str, keeps_brokers: bool) -> Intent | Verdict:
+        """What must be done for the children to be what they should be, or the problem that forbids it.
 
         With `keeps_brokers`, replicas that are there keep the brokers that they have: those of the spec did not show
         the topic, and a mistyped address must not roll out.
 
         Raises:
-            KubeUnavailable, KubeRefused: a child could not be read or written; others may have been.
+            KubeUnavailable, KubeRefused: a child could not be read.
         """
         identity = resource.identity
         present = await self._kube.get_child("Deployment", identity.namespace, identity.name)
@@ -78,22 +100,52 @@ class Children:
         spec = replace(resource.spec, write_mode=write_mode)
         present_resource = replace(resource, spec=spec if brokers is None else replace(spec, bootstrap_servers=brokers))
         children = await self._look(present_resource, present, topic_id=topic_id)
-        plan = plan_children(identity, children)
-        if isinstance(plan, ForeignChild):
-            return _judge_foreign(plan)
-        for action in plan:
-            done = await self._carry_out(action, identity)
+        actions = plan_children(identity, children)
+        if isinstance(actions, ForeignChild):
+            return _judge_foreign(actions)
+        return Intent(present, write_mode, children, actions)
+
+    async def apply(self, resource: Resource, *, topic_id: str, keeps_brokers: bool) -> Applied | Verdict:
+        """Makes the children what they should be; the Deployment as it then is, or the problem that forbids it.
+
+        With `keeps_brokers` as `plan` has it.
+
+        Raises:
+            KubeUnavailable, KubeRefused: a child could not be read or written; others may have been.
+        """
+        intent = await self.plan(resource, topic_id=topic_id, keeps_brokers=keeps_brokers)
+        if isinstance(intent, Verdict):
+            return intent
+        deployment = intent.deployment
+        for action in intent.actions:
+            done = await self._carry_out(action, resource.identity)
             if done is not None and done.get("kind") == "Deployment":
-                present = done
-        assert present is not None  # it was there, or was applied just now
-        return Applied(present, write_mode)
+                deployment = done
+        assert deployment is not None  # it was there, or was applied just now
+        return Applied(deployment, intent.write_mode)
 
     async def observe(self, resource: Resource, applied: Applied) -> Replicas:
-        """How the replicas are: by the Deployment, by their pods, and by what they tell of themselves.
+        """How the replicas are: by the Deployment, by their pods, and by what they tell; the leader is to go last.
 
         Raises:
             KubeUnavailable, KubeRefused: the pods can't be listed.
         """
+        replicas = await self._observe(resource, applied)
+        if replicas.leadership is not None:
+            await self._mark_leader(resource.identity, replicas.pods, replicas.leadership.leader)
+        return replicas
+
+    async def observe_untouched(self, resource: Resource, deployment: JsonObject) -> Replicas:
+        """The same of a Deployment that nothing was applied to, and nothing is changed.
+
+        Raises:
+            KubeUnavailable, KubeRefused: the pods can't be listed.
+        """
+        mode = parse_template_mode(deployment)
+        modes = {known.value: known for known in WriteMode}
+        return await self._observe(resource, Applied(deployment, modes.get(mode or "", resource.spec.write_mode)))
+
+    async def _observe(self, resource: Resource, applied: Applied) -> Replicas:
         identity = resource.identity
         listed = await self._kube.list_pods(identity.namespace, build_selector_text(identity))
         pods = view_pods(listed, deployment_name=identity.name)
@@ -105,7 +157,6 @@ class Children:
         leadership = None
         if applied.write_mode is WriteMode.LEADER:
             leadership = find_leader({name: s.leadership for name, s in told.items() if s.leadership is not None})
-            await self._mark_leader(identity, pods, leadership.leader)
         return Replicas(
             wanted=resource.spec.replicas,
             deployment=view_deployment(applied.deployment),

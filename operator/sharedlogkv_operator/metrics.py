@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from sharedlogkv_operator.status import Condition, Truth
 from sharedlogkv_operator.workqueue import WorkQueue
 
-CONDITION_TYPES = ("Ready", "TopicReady", "LeaderElected", "Reconciling", "Stalled")
+CONDITION_TYPES = ("Ready", "TopicReady", "LeaderElected", "Reconciling", "Stalled", "Paused")
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 

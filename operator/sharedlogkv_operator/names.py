@@ -25,6 +25,12 @@ CLUSTER_LABEL: Final = f"{GROUP}/cluster"
 DIGEST_ANNOTATION: Final = f"{GROUP}/applied-digest"
 """On every child: the digest of the manifest last applied, which shows that a field is no longer wanted."""
 
+PAUSED_ANNOTATION: Final = f"{GROUP}/paused"
+"""On a resource, by a person, with the value "true": the operator looks, and changes nothing."""
+
+PLAN_ANNOTATION: Final = f"{GROUP}/plan"
+"""The same, and the status tells what would change."""
+
 ACCEPT_LOSS_ANNOTATION: Final = f"{GROUP}/accept-topic-loss"
 """On a resource, by a person: the id of the topic whose loss is accepted. Removed once the resource has a fit topic."""
 

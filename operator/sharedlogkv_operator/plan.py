@@ -5,8 +5,9 @@ fields no longer wanted), or when a field of ours was changed by somebody else. 
 ours is never touched, and then nothing else is either: half of a resource would help nobody.
 """
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -14,6 +15,9 @@ from typing import Final
 from sharedlogkv_operator import names
 from sharedlogkv_operator.desired import Manifest
 from sharedlogkv_operator.spec import Identity, JsonObject
+
+CHANGES_SHOWN: Final = 10
+TEXT_LIMIT: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,44 @@ def plan_children(identity: Identity, children: Sequence[Child]) -> tuple[ChildA
         elif not covers(child.live, child.wanted):
             actions.append(ApplyChild(_pin_version(child.wanted, child.live) if child.irreplaceable else child.wanted))
     return tuple(actions)
+
+
+def describe_actions(actions: Sequence[ChildAction], children: Sequence[Child]) -> tuple[str, ...]:
+    """What each of the actions would do, for people; of a Secret only that it would change."""
+    return tuple(_describe_action(action, children) for action in actions)
+
+
+def find_changes(live: object, wanted: object, path: str = "") -> Iterator[str]:
+    """Where `live` lacks what is in `wanted`, as `path: there -> wanted`, down to the value or list that differs."""
+    if isinstance(live, Mapping) and isinstance(wanted, Mapping):
+        for key, value in wanted.items():
+            if not covers({key: live[key]} if key in live else {}, {key: value}):
+                yield from find_changes(live.get(key), value, f"{path}.{key}" if path else str(key))
+    elif isinstance(live, list) and isinstance(wanted, list) and len(live) == len(wanted):
+        for index, (old, new) in enumerate(zip(live, wanted, strict=True)):
+            if not covers(old, new):
+                yield from find_changes(old, new, f"{path}[{index}]")
+    else:
+        yield f"{path}: {_shorten(live)} -> {_shorten(wanted)}"
+
+
+def _describe_action(action: ChildAction, children: Sequence[Child]) -> str:
+    if isinstance(action, DeleteChild):
+        return f"delete {action.kind}"
+    kind, name = str(action.manifest["kind"]), _metadata(action.manifest)["name"]
+    live = next((child.live for child in children if child.kind == kind), None)
+    if live is None:
+        return f"create {kind} {name}"
+    if kind == "Secret":
+        return f"change {kind} {name}"
+    found = [change for change in find_changes(live, action.manifest) if names.DIGEST_ANNOTATION not in change]
+    changes = found[:CHANGES_SHOWN] + (["..."] if len(found) > CHANGES_SHOWN else [])
+    return f"change {kind} {name}: {'; '.join(changes) or 'fields that are no longer wanted go'}"
+
+
+def _shorten(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
 
 
 def covers(live: object, wanted: object, *, quantities: bool = False) -> bool:

@@ -15,6 +15,9 @@ class Reason(Enum):
     FOREIGN_RECORDS = "ForeignRecords"
     SETTLED = "Settled"
     NOT_STALLED = "NotStalled"
+    SUSPENDED = "Suspended"
+    PAUSED = "Paused"
+    PLANNING = "Planning"
     ELECTED = "Elected"
 
     # On its way.

@@ -19,7 +19,7 @@ from typing import Final
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.children import Children
-from sharedlogkv_operator.claims import Claimant, find_rival, find_sharer, parse_claimants
+from sharedlogkv_operator.claims import Claimant, find_sharer, parse_claimants
 from sharedlogkv_operator.errors import (
     KafkaBusy,
     KafkaRefused,
@@ -33,6 +33,7 @@ from sharedlogkv_operator.handover import Handover
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_pool import KafkaClusters
 from sharedlogkv_operator.kube import KubeClient
+from sharedlogkv_operator.preview import Preview, judge_pause
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaClient
 from sharedlogkv_operator.reporter import Reporter
@@ -52,13 +53,12 @@ from sharedlogkv_operator.status import (
     Verdict,
     parse_conditions,
 )
+from sharedlogkv_operator.survey import survey_topic
 from sharedlogkv_operator.topic import (
     CreateTopic,
-    ObservedTopic,
     RefuseTopic,
     UseTopic,
     decide_topic,
-    is_loss_accepted,
 )
 
 DELETION_DEADLINE: Final = timedelta(seconds=120)
@@ -134,6 +134,7 @@ class Reconciler:
         self._kube = kube
         self._kafka = kafka
         self._children = Children(kube, replica_client, default_image=default_image)
+        self._preview = Preview(kube, kafka, self._children)
         self._handover = Handover(self._children, replica_client=replica_client, now=now)
         self._reporter = Reporter(kube, instance=instance, now=now)
         self._now = now
@@ -160,6 +161,8 @@ class Reconciler:
         try:
             if identity.deletion_time is not None:
                 return await self._delete(body, resource)
+            if (pause := judge_pause(resource)) is not None:
+                return await self._conclude(body, identity, await self._preview.look(resource, pause))
             return await self._settle(body, resource)
         except KafkaBusy:
             return Result(tuple(parse_conditions(body).values()), after_seconds=BUSY_SECONDS, was_tried=False)
@@ -238,20 +241,15 @@ class Reconciler:
     async def _decide_topic(self, admin: KafkaAdmin, resource: Resource) -> TopicStep:
         """Sees what the topic is, and does what is decided, once: a topic just made is judged like any other."""
         spec, pinned = resource.spec, resource.pinned
-        observed = await admin.describe_topic(spec.topic.name)
-        pinned_id = _find_binding(resource, observed)
-        if pinned_id is None:
-            claimants = parse_claimants(await self._kube.list_resources())
-            rival = find_rival(resource, claimants, topic_id=observed.id if observed else None)
-            if rival is not None:
-                return TopicStep(_judge_rival(rival, spec.topic.name), pinned)
-        broker_count = await admin.count_brokers() if observed is None else 0
-        decision = decide_topic(spec, observed, pinned_id=pinned_id, broker_count=broker_count)
+        survey = await survey_topic(self._kube, admin, resource)
+        observed, decision = survey.observed, survey.decision
         created = isinstance(decision, CreateTopic)
         if isinstance(decision, CreateTopic):
             await admin.create_topic(decision)
             observed = await admin.describe_topic(spec.topic.name)
-            decision = decide_topic(spec, observed, pinned_id=pinned_id, broker_count=broker_count, is_created=True)
+            decision = decide_topic(
+                spec, observed, pinned_id=survey.bound_id, broker_count=survey.broker_count, is_created=True
+            )
         match decision:
             case CreateTopic():
                 raise KafkaUnavailable(f"topic {spec.topic.name} was created, and is not there")
@@ -338,21 +336,6 @@ class Reconciler:
         others = [finalizer for finalizer in identity.finalizers if finalizer != names.TOPIC_FINALIZER]
         finalizers = [*others, names.TOPIC_FINALIZER] if present else others
         return await self._kube.write_finalizers(identity, finalizers)
-
-
-def _find_binding(resource: Resource, observed: ObservedTopic | None) -> str | None:
-    """The id of the topic that the resource is bound to; None if it is to none, or its loss was accepted."""
-    pinned_id = resource.pinned.id if resource.pinned else None
-    accepted_id = resource.annotations.get(names.ACCEPT_LOSS_ANNOTATION)
-    return None if is_loss_accepted(accepted_id, observed, pinned_id=pinned_id) else pinned_id
-
-
-def _judge_rival(rival: Claimant, topic_name: str) -> Verdict:
-    return Verdict(
-        Reason.TOPIC_CLAIMED,
-        f"topic {topic_name} is that of {names.KIND} {rival.title}; two that write would undo each other's promises. "
-        f"Name another topic, delete that one (under reclaimPolicy Retain the topic stays), or use writeMode ReadOnly.",
-    )
 
 
 async def _delete_topic(admin: KafkaAdmin, pinned: PinnedTopic, *, sharer: Claimant | None) -> tuple[Event, ...]:

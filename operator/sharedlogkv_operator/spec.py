@@ -107,7 +107,19 @@ class PodTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What the user wants; `image` is None where the operator's default shall be used."""
+    """What the user wants.
+
+    Attributes:
+        bootstrap_servers: the brokers to begin with.
+        topic: the topic.
+        write_mode: who may write.
+        lease_seconds: for how long one sign of life vouches for a leader.
+        reads: how reads are answered that do not say it themselves.
+        replicas: how many replicas are to serve; 0 while the store is suspended.
+        image: the replicas' image; None where the operator's default shall be used.
+        resources: of a replica.
+        pod_template: what else the pods shall have.
+    """
 
     bootstrap_servers: str
     topic: TopicSpec
@@ -255,7 +267,7 @@ def _parse_spec(spec: JsonObject, identity: Identity) -> Spec:
         reads=ReadsSpec(
             default_consistency=Consistency(reads["defaultConsistency"]), max_lag_ms=_integer(reads["maxLagMs"])
         ),
-        replicas=_integer(spec["replicas"]),
+        replicas=0 if _boolean(spec["suspend"]) else _integer(spec["replicas"]),
         image=None if image is None else _string(image),
         resources=_object(spec.get("resources", {})),
         pod_template=_parse_pod_template(_object(spec.get("podTemplate", {}))),

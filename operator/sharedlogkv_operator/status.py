@@ -75,6 +75,8 @@ class Outcome:
         problem: what stands in the way of everything else (the spec, a child, a deletion); None for nothing.
         replicas: the replicas; None where they were not looked at. Never None with a fit topic and no problem.
         wants_leader: the write mode is Leader.
+        pause: why nothing is carried out; None while it is.
+        plan: what would be carried out; None where nobody asked.
     """
 
     topic: Verdict | None
@@ -82,6 +84,8 @@ class Outcome:
     problem: Verdict | None = None
     replicas: Replicas | None = None
     wants_leader: bool = False
+    pause: Verdict | None = None
+    plan: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,8 @@ def build_status(body: JsonObject, identity: Identity, outcome: Outcome, *, now:
         status["topic"] = previous["topic"]
     if replicas is not None and replicas.lag_seconds is not None:
         status["lagSeconds"] = int(replicas.lag_seconds)
+    if outcome.plan is not None:
+        status["plan"] = list(outcome.plan)
     if replicas is not None and replicas.leadership is not None and replicas.leadership.leader is not None:
         status["leader"] = {"name": replicas.leadership.leader.name, "term": replicas.leadership.leader.term}
     return status
@@ -165,16 +171,22 @@ def judge(outcome: Outcome) -> tuple[Condition, ...]:
         ready_truth, ready = Truth.FALSE, outcome.problem
     elif topic_truth is not Truth.TRUE:
         ready_truth, ready = Truth.FALSE, topic
+    elif outcome.replicas is None:
+        assert outcome.pause is not None  # with a topic and no problem, there is a Deployment, unless nothing is made
+        ready_truth, ready = Truth.FALSE, outcome.pause
     else:
-        assert outcome.replicas is not None  # with a topic and no problem, there is a Deployment
         ready_truth, ready = _judge_replicas(outcome.replicas)
     leader_truth, leader = _judge_leadership(outcome.replicas)
     if outcome.wants_leader and ready_truth is Truth.TRUE and leader_truth is Truth.FALSE:
         ready_truth, ready = leader_truth, leader
     is_stalled = ready.reason in STALLED
     is_rolling = outcome.replicas is not None and outcome.replicas.deployment.replicas > outcome.replicas.wanted
-    if is_stalled:
+    if outcome.pause is not None:
+        reconciling = Condition("Reconciling", Truth.FALSE, outcome.pause.reason.value, outcome.pause.message)
+    elif is_stalled:
         reconciling = Condition("Reconciling", Truth.FALSE, ready.reason.value, "see Stalled")
+    elif ready.reason is Reason.SUSPENDED:
+        reconciling = Condition("Reconciling", Truth.FALSE, Reason.SETTLED.value, "")
     elif ready_truth is not Truth.TRUE:
         reconciling = Condition("Reconciling", Truth.TRUE, ready.reason.value, ready.message)
     elif is_rolling:
@@ -197,6 +209,7 @@ def judge(outcome: Outcome) -> tuple[Condition, ...]:
         ),
         reconciling,
         stalled,
+        *([Condition("Paused", Truth.TRUE, pause.reason.value, pause.message)] if (pause := outcome.pause) else []),
     )
 
 
@@ -223,6 +236,8 @@ def _judge_records(topic: Verdict, outcome: Outcome) -> Verdict:
 def _judge_leadership(replicas: Replicas | None) -> tuple[Truth, Verdict]:
     if replicas is None:
         return Truth.UNKNOWN, Verdict(Reason.LEADER_UNKNOWN, "the replicas were not looked at")
+    if replicas.wanted == 0:
+        return Truth.FALSE, Verdict(Reason.SUSPENDED, "no replica is to run")
     if replicas.leadership is None:
         return Truth.FALSE, Verdict(Reason.WRITE_MODE_CHANGING, _describe_mode_change(replicas))
     leader = replicas.leadership.leader
@@ -245,6 +260,8 @@ def _describe_mode_change(replicas: Replicas) -> str:
 
 def _judge_replicas(replicas: Replicas) -> tuple[Truth, Verdict]:
     deployment, wanted = replicas.deployment, replicas.wanted
+    if wanted == 0 and deployment.is_observed and deployment.replicas == 0:
+        return Truth.FALSE, Verdict(Reason.SUSPENDED, "no replica runs, as spec.suspend has it; the topic is kept")
     if replicas.awaited_mode is not None:
         return Truth.FALSE, Verdict(Reason.WRITE_MODE_CHANGING, _describe_mode_change(replicas))
     troubles = replicas.troubles[:TROUBLES_SHOWN]

@@ -19,7 +19,7 @@ from typing import Final
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.reasons import Reason
-from sharedlogkv_operator.spec import AdoptionPolicy, DriftPolicy, Spec, TopicSpec, WriteMode
+from sharedlogkv_operator.spec import AdoptionPolicy, DriftPolicy, Resource, Spec, TopicSpec, WriteMode
 
 CREATION_DEFAULTS: Final[Mapping[str, str]] = {
     "min.compaction.lag.ms": str(10 * 60 * 1000),  # a record stays readable this long, whatever supersedes it
@@ -102,9 +102,16 @@ class Difference:
         return f"{self.name}: is {self.actual}, must be {self.wanted}" + (f" ({self.advice})" if self.advice else "")
 
 
-def is_loss_accepted(accepted_id: str | None, observed: ObservedTopic | None, *, pinned_id: str | None) -> bool:
-    """Whether the topic `pinned_id` is lost or replaced, and a person has accepted the loss of that very one."""
-    return pinned_id is not None and accepted_id == pinned_id and (observed is None or observed.id != pinned_id)
+def find_bound_id(resource: Resource, observed: ObservedTopic | None) -> str | None:
+    """The id of the topic that the resource is bound to; None if it is to none.
+
+    Nor is it if that topic is lost or replaced and a person has accepted the loss of that very one.
+    """
+    if resource.pinned is None:
+        return None
+    is_lost = observed is None or observed.id != resource.pinned.id
+    is_accepted = resource.annotations.get(names.ACCEPT_LOSS_ANNOTATION) == resource.pinned.id
+    return None if is_lost and is_accepted else resource.pinned.id
 
 
 def decide_topic(

@@ -34,10 +34,13 @@ class Store:
         self.topic = topic
         self.servers = servers
 
-    async def create(self, *, topic: Manifest | None = None, servers: str = "", **spec: Any) -> None:
-        """Creates it; `topic` adds to the topic's fields."""
+    async def create(
+        self, *, topic: Manifest | None = None, servers: str = "", metadata: Manifest | None = None, **spec: Any
+    ) -> None:
+        """Creates it; `topic` adds to the topic's fields, `metadata` to its own."""
         fields = {"name": self.topic, "replicationFactor": 1, "minInSyncReplicas": 1, **(topic or {})}
         store = build_store(self.namespace, self.name, servers=servers or self.servers, **{"topic": fields, **spec})
+        store["metadata"] |= metadata or {}
         await self.api.create("SharedLogKV", store)
 
     async def change(self, **spec: Any) -> None:

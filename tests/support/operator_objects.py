@@ -40,6 +40,7 @@ def build_resource_body(*, spec: Manifest | None = None, metadata: Manifest | No
             "writeMode": "Leaderless",
             "leader": {"leaseSeconds": 3},
             "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
+            "suspend": False,
             "replicas": 3,
             "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
             **overrides,

@@ -40,6 +40,7 @@ def container(write_mode: str) -> Mapping[str, object]:
             "writeMode": write_mode,
             "leader": {"leaseSeconds": 3},
             "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
+            "suspend": False,
             "replicas": 3,
         },
     }

@@ -286,6 +286,7 @@ async def test_defaults_are_filled_in(cluster: Cluster, environment: Environment
         "writeMode": "Leader",
         "leader": {"leaseSeconds": 3},
         "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
+        "suspend": False,
         "replicas": 3,
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
     }

@@ -88,6 +88,45 @@ async def test_a_change_of_the_spec_is_carried_out_and_ready_again_when_the_repl
     assert world.condition("Ready").message == "5 replicas serve"
 
 
+async def test_a_suspended_store_runs_no_replica_keeps_its_topic_and_wakes_again() -> None:
+    world = await settled()
+    world.kube.change_spec("demo", "store", suspend=True)
+    await world.reconcile()
+    assert world.deployment is not None
+    assert world.deployment["spec"]["replicas"] == 0
+    assert ("PodDisruptionBudget", "demo", "store") not in world.kube.children
+    assert world.condition("Reconciling").truth is Truth.TRUE
+    world.serve()
+    result = await world.reconcile()
+    assert (world.condition("Ready").truth, world.condition("Ready").reason) == (Truth.FALSE, "Suspended")
+    assert world.condition("Reconciling").truth is Truth.FALSE
+    assert world.condition("Stalled").truth is Truth.FALSE
+    assert result.after_seconds is None
+    assert world.status["topic"]["id"] == "id-1"
+    assert "demo.store" in world.kafka.topics
+    world.kube.change_spec("demo", "store", suspend=False)
+    await world.reconcile()
+    world.serve()
+    await world.reconcile()
+    assert world.condition("Ready").message == "3 replicas serve"
+
+
+async def test_a_suspended_store_has_no_leader_and_its_topic_is_still_looked_after() -> None:
+    world = await settled(spec=LEADER)
+    world.kube.change_spec("demo", "store", suspend=True)
+    await world.reconcile()
+    world.serve()
+    await world.reconcile()
+    assert (world.condition("LeaderElected").truth, world.condition("LeaderElected").reason) == (
+        Truth.FALSE,
+        "Suspended",
+    )
+    await world.kafka.alter_topic("demo.store", {"cleanup.policy": "delete"})
+    await world.reconcile()
+    assert world.kafka.topics["demo.store"].config["cleanup.policy"] == "compact"
+    assert "leader" not in world.status
+
+
 async def test_one_replica_has_no_disruption_budget() -> None:
     world = await settled()
     assert ("PodDisruptionBudget", "demo", "store") in world.kube.children

@@ -14,7 +14,7 @@ from sharedlogkv_operator.topic import (
     TopicDecision,
     UseTopic,
     decide_topic,
-    is_loss_accepted,
+    find_bound_id,
 )
 from tests.support.operator_objects import Manifest, build_resource, build_topic
 
@@ -266,5 +266,8 @@ def test_a_loss_is_accepted_for_the_very_topic_that_is_lost(
     accepted: str | None, observed: str | None, expected: bool
 ) -> None:
     found = None if observed is None else topic(id=observed)
-    assert is_loss_accepted(accepted, found, pinned_id="topic-1") == expected
-    assert not is_loss_accepted(accepted, found, pinned_id=None)
+    annotations = {} if accepted is None else {"sharedlog.dev/accept-topic-loss": accepted}
+    status = {"topic": {"name": "demo.store", "id": "topic-1", "origin": "Created"}}
+    resource = build_resource(metadata={"annotations": annotations}, status=status)
+    assert find_bound_id(resource, found) == (None if expected else "topic-1")
+    assert find_bound_id(build_resource(metadata={"annotations": annotations}), found) is None
