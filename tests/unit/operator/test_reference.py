@@ -106,6 +106,12 @@ def test_every_condition_and_every_reason_is_there() -> None:
     assert stalled - {"NotStalled"} == {reason.value for reason in STALLED}
 
 
+def test_the_runbook_has_an_entry_for_every_reason_and_for_nothing_else() -> None:
+    runbook = (REPOSITORY / "docs/operations.md").read_text().split("\n## Runbook\n")[1]
+    entries = [name for heading in re.findall(r"^### (.+)$", runbook, re.MULTILINE) for name in heading.split(", ")]
+    assert sorted(entries) == sorted(reason.value for reason in Reason)
+
+
 def test_every_annotation_by_which_something_is_asked_for_is_there() -> None:
     asked = {value for name, value in vars(names).items() if name.endswith("_ANNOTATION")} - {names.DIGEST_ANNOTATION}
     assert asked == set(re.findall(r"^\| `(sharedlog\.dev/[^`]+)` \|", TEXT, re.MULTILINE))
