@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from tests.support.breakage import Fault, fault_of
 from tests.support.cluster import CHART, Cluster, image_settings
 from tests.support.diagnosis import sections
 from tests.support.environment import Environment
-from tests.support.faults import Fault, fault_of
 from tests.support.store import Store
 
 RELEASE = "sharedlogkv"

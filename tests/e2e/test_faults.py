@@ -6,8 +6,8 @@ import json
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.support.breakage import Fault
 from tests.support.cluster import ADMIN_PORT, Cluster, condition_of
-from tests.support.faults import Fault
 from tests.support.load import Load
 from tests.support.replica_http import ReplicaClient
 from tests.support.store import Store

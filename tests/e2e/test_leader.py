@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.breakage import Fault
 from tests.support.cluster import Cluster, Pod, condition_of
-from tests.support.faults import Fault
 from tests.support.load import Load
 from tests.support.replica_http import ReplicaClient
 from tests.support.store import Store

@@ -1,23 +1,14 @@
-"""Breaking and mending the testbed from a test."""
+"""What can befall a broker of the testbed."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
-import pytest
-
-from tests.support.commands import run
-from tests.support.environment import Environment
-
-Fault = Callable[..., None]
+Break: TypeAlias = Callable[..., Awaitable[None]]
 """Breaks or mends something of the testbed, by the words of its command `fault`."""
 
-
-def fault_of(environment: Environment) -> Fault:
-    """What breaks and mends the testbed that the tests run in; fails the test where there is none."""
-    testbed = environment.testbed
-    if testbed is None:
-        pytest.fail("this breaks things, so it needs the testbed: deselect it on a cluster of yours by -m 'not faults'")
-
-    def act(*words: str) -> None:
-        run(testbed, "fault", *words, timeout_seconds=90)
-
-    return act
+BROKER_FAULTS: Final = [
+    ("broker-kill {0}", "broker-start {0}"),
+    ("broker-pause {0}", "broker-resume {0}"),
+    ("broker-partition {0}", "heal kafka{0}"),
+]
+"""How a broker fails, and how that is mended, by its number."""
