@@ -198,7 +198,7 @@ def _check_history(history: Sequence[Operation], final: Map, report: Report) -> 
     outcomes = [op.outcome for op in history]
     report.facts.append(
         f"{len(history)} operations ({outcomes.count('ok')} answered, {outcomes.count('fail')} failed, "
-        f"{outcomes.count('info')} in doubt); {verdict.operations} of {verdict.keys} keys explained by a register"
+        f"{outcomes.count('info')} in doubt); {verdict.operations} that had to be explained, on {verdict.keys} keys"
     )
     return [*verdict.failures, *check_answers(history), *check_nothing_lost(history, final)]
 
