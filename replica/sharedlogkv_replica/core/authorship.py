@@ -14,7 +14,7 @@ from sharedlogkv_replica.core.records import Batch, LogRecord, Offset
 
 
 class Authorship:
-    """Holds records against the stamps of leaders; for a map that follows, as old stamps fall to compaction.
+    """Holds records against the stamps of leaders.
 
     Attributes:
         foreign_records: records with a user's key, so far, that follow no stamp that counts them.
@@ -24,15 +24,25 @@ class Authorship:
         self.foreign_records = 0
         self._stamped_to = 0  # records below this offset belong to a stamp of an earlier batch
 
-    def observe(self, batch: Batch, reserved: Sequence[LogRecord], stamps: Sequence[tuple[Offset, Stamp]]) -> None:
-        """Takes in the next batch of the log, which of its records have keys of our own, and the stamps among those."""
+    def observe(
+        self, batch: Batch, reserved: Sequence[LogRecord], stamps: Sequence[tuple[Offset, Stamp]], *, counts: bool
+    ) -> None:
+        """Takes in the next batch of the log.
+
+        Args:
+            batch: the batch.
+            reserved: which of its records have keys of our own.
+            stamps: the stamps among those.
+            counts: whether to count; not during a replay, as compaction may have taken old stamps.
+        """
         records = batch.records
         own = _count(records, 0, self._stamped_to)
         for offset, stamp in stamps:
             first = offset + 1
             own += _count(records, first, first + stamp.records)
             self._stamped_to = first + stamp.records
-        self.foreign_records += len(records) - len(reserved) - own
+        if counts:
+            self.foreign_records += len(records) - len(reserved) - own
 
 
 def _count(records: Sequence[LogRecord], first: int, behind: int) -> int:

@@ -16,6 +16,7 @@ the loss of the map (`lose_map`).
 
 import asyncio
 import collections
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ resend then tells what became of the batch, where a new claim would cost every w
 
 BATCH_RECORDS: Final = 500
 RETRY_SECONDS: Final = 0.05
-APPLY_SECONDS: Final = 30.0
+APPLY_SECONDS: Final = 0.25
 
 
 class Listener(Protocol):
@@ -334,10 +335,10 @@ class Lead:
         self._busy_since = self._clock()
         try:
             last = await self._append(batch, [encode_leadership(stamp), *plan.entries], listener)
-            if last is not None:
-                await self._wait_applied(last)
         finally:
             self._busy_since = None
+        if last is not None:
+            await self._wait_applied(last)
 
     def _fill(self, batch: SentBatch, plan: BatchPlan, listener: Listener) -> None:
         """Plans queued writes into the batch, and answers those that need none."""
@@ -394,10 +395,8 @@ class Lead:
     async def _wait_applied(self, offset: Offset) -> None:
         """Returns once the map has our batch, which the next plan must see; or once we lead no more."""
         while self.term is not None and self._follower.position <= offset:
-            try:
+            with contextlib.suppress(ReplicaError):
                 await self._follower.waiters.wait(offset, timeout_seconds=APPLY_SECONDS)
-            except ReplicaError:
-                await asyncio.sleep(RETRY_SECONDS)
 
     def _note_expired(self, pending: Pending[Write]) -> None:
         self.outcomes.counters.failed += not pending.future.done()

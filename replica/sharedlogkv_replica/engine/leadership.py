@@ -190,8 +190,7 @@ class Leadership:
         stamps = [(offset, record) for offset, record in found if isinstance(record, Stamp)]
         for offset, stamp in stamps:
             self._window.note(offset, stamp, timestamp_ms=self._log_time_ms)
-        if self._follower.standing.ready:
-            self.authorship.observe(batch, reserved, stamps)
+        self.authorship.observe(batch, reserved, stamps, counts=self._follower.standing.ready)
         for offset, record in found:
             self._lead.observe(offset, record)
         for offset, record in _last_of_each_run(found):

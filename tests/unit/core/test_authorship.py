@@ -5,11 +5,11 @@ from sharedlogkv_replica.core.leadership import STAMP_KEY, Stamp, Term
 from sharedlogkv_replica.core.records import BARRIER_KEY, Batch, LogRecord, Offset, Position
 
 
-def observe(authorship: Authorship, *records: LogRecord, stamps: dict[int, int]) -> None:
+def observe(authorship: Authorship, *records: LogRecord, stamps: dict[int, int], counts: bool = True) -> None:
     """Shows a batch, in which the stamps at the given offsets count so many records."""
     reserved = [record for record in records if record[1] is not None and record[1][:1] == b"\x00"]
     found = [(Offset(offset), Stamp(Term(0), 1, count)) for offset, count in stamps.items()]
-    authorship.observe(Batch(records, Position(records[-1][0] + 1), 1), reserved, found)
+    authorship.observe(Batch(records, Position(records[-1][0] + 1), 1), reserved, found, counts=counts)
 
 
 def user(offset: int) -> LogRecord:
@@ -49,4 +49,11 @@ def test_records_that_compaction_has_removed_since_are_not_missed() -> None:
 def test_a_barrier_is_nobody_s_record() -> None:
     authorship = Authorship()
     observe(authorship, own(0, BARRIER_KEY), own(1), user(2), stamps={1: 1})
+    assert authorship.foreign_records == 0
+
+
+def test_a_batch_that_is_half_replayed_is_no_foreign_one() -> None:
+    authorship = Authorship()
+    observe(authorship, user(0), own(1), user(2), stamps={1: 3}, counts=False)
+    observe(authorship, user(3), user(4), stamps={})
     assert authorship.foreign_records == 0
