@@ -91,6 +91,7 @@ ACCEPTED: dict[str, Manifest] = {
     "the longest lease": {"leader": {"leaseSeconds": 60}},
     "linearizable reads": {"reads": {"defaultConsistency": "Linearizable"}},
     "bounded reads": {"reads": {"defaultConsistency": "Bounded", "maxLagMs": 1}},
+    "none for now": {"suspend": True},
     "one replica": {"replicas": 1},
     "a hundred replicas": {"replicas": 100},
     "an image": {"image": "registry.example.com/team/sharedlogkv@sha256:0123456789abcdef"},

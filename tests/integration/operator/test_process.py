@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -206,6 +207,41 @@ async def test_changes_are_seen_at_once(
         assert body is not None
         assert "finalizers" not in body["metadata"]
         assert "annotations" not in body["metadata"]
+
+
+async def test_a_store_at_rest_costs_no_write_however_often_it_is_looked_at(
+    environment: Environment, api: KubeApi, namespace: str, topic: str
+) -> None:
+    async with running(environment.kubeconfig, namespaces=namespace, resync_seconds=1) as operator:
+        await until(operator.is_ready, what="a ready operator")
+        await api.create("SharedLogKV", store(environment, namespace, topic, replicas=2))
+        await until(lambda: ready_topic(api, namespace), what="a topic and a Deployment")
+
+        async def count() -> tuple[float, float]:
+            """How many passes there were, and how many writes to the API server."""
+            lines = (await operator.get("/metrics"))[1].splitlines()
+            writes = [line for line in lines if re.match(r'slkv_operator_kube_requests_total\{method="(?!GET)', line)]
+            (passes,) = [line for line in lines if line.startswith("slkv_operator_reconcile_duration_seconds_count")]
+            return float(passes.split()[-1]), sum(float(line.split()[-1]) for line in writes)
+
+        begin: tuple[float, float] = await count()
+        version = ""
+
+        async def rests() -> bool:
+            """Ten passes in a row without a write."""
+            nonlocal begin, version
+            passes, writes = await count()
+            if writes != begin[1] or not version:
+                begin = passes, writes
+                body = await api.get("SharedLogKV", namespace, "store")
+                assert body is not None
+                version = body["metadata"]["resourceVersion"]
+            return passes >= begin[0] + 10
+
+        await until(rests, what="ten passes in a row without a write", timeout_seconds=120, every_seconds=0.5)
+        body = await api.get("SharedLogKV", namespace, "store")
+        assert body is not None
+        assert body["metadata"]["resourceVersion"] == version
 
 
 async def test_a_killed_operator_s_successor_goes_on_where_it_was(

@@ -1,5 +1,8 @@
 """The manifests of a resource's children."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from sharedlogkv_operator.desired import (
@@ -12,6 +15,8 @@ from sharedlogkv_operator.desired import (
     parse_peer_secret,
 )
 from tests.support.operator_objects import UID, Manifest, build_resource
+
+TEMPLATES = Path(__file__).with_name("pod_templates.json")
 
 
 def deployment(**arguments: object) -> Manifest:
@@ -175,6 +180,16 @@ def test_the_brokers_of_a_deployment_of_ours_are_read_back(servers: str) -> None
 def test_a_deployment_that_is_not_of_ours_tells_no_brokers(containers: object) -> None:
     assert parse_bootstrap_servers({"spec": {"template": {"spec": {"containers": containers}}}}) is None
     assert parse_bootstrap_servers({}) is None
+
+
+@pytest.mark.parametrize("mode", ["Leader", "Leaderless", "ReadOnly"])
+def test_an_upgrade_of_the_operator_rolls_no_pod_unless_the_template_was_changed_on_purpose(mode: str) -> None:
+    """A change of the file is a rollout of every store in the world: it must be worth that, and be in the changelog."""
+    spec = {"writeMode": mode, "image": "image:1"}
+    template = deployment(spec=spec)["spec"]["template"]
+    assert template == json.loads(TEMPLATES.read_text())[mode]
+    other_version = build_deployment(build_resource(spec=spec), topic_id="topic-1", default_image="image:2")
+    assert template == other_version["spec"]["template"]  # type: ignore[index]  # a manifest's values are opaque
 
 
 def test_the_digest_changes_with_what_is_wanted_and_only_then() -> None:
