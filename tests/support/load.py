@@ -39,12 +39,14 @@ class Record:
         acknowledged: The last acknowledged value of each of its keys.
         requests: How many requests were answered.
         retried: How many were sent again, by the reason.
+        read_tries: How often the read was sent that was sent most often.
         violation: What ended it, if anything did.
     """
 
     acknowledged: dict[bytes, bytes] = field(default_factory=dict)
     requests: int = 0
     retried: Counter[str] = field(default_factory=Counter)
+    read_tries: int = 0
     violation: Exception | None = None
 
 
@@ -88,6 +90,11 @@ class Load:
         """How many requests were sent again, by the reason."""
         return sum((record.retried for record in self.records), Counter())
 
+    @property
+    def read_tries(self) -> int:
+        """How often the read was sent that was sent most often."""
+        return max(record.read_tries for record in self.records)
+
     def _run(self, number: int, record: Record) -> None:
         count = 0
         try:
@@ -115,8 +122,11 @@ class _Sender:
         self._is_fresh = True
 
     def send(self, method: str, key: bytes, *, value: bytes | None = None, token: str | None = None) -> Reply:
-        deadline = time.monotonic() + GIVE_UP_SECONDS
+        deadline, tries = time.monotonic() + GIVE_UP_SECONDS, 0
         while True:
+            tries += 1
+            if method == "GET":
+                self._record.read_tries = max(self._record.read_tries, tries)
             try:
                 reply = self._client.send(method, key, value=value, token=token)
             except (OSError, http.client.HTTPException) as error:
