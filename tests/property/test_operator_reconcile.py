@@ -138,3 +138,50 @@ def test_a_topic_that_is_lost_or_replaced_is_neither_made_anew_nor_followed_what
         assert world.deployment is not None
 
     asyncio.run(scenario())
+
+
+@settings(deadline=None)
+@given(turns=TURNS, is_replaced=st.booleans())
+def test_an_accepted_loss_ends_with_one_other_topic_after_any_faults(turns: dict[int, int], is_replaced: bool) -> None:
+    async def scenario() -> None:
+        world = World()
+        world.create()
+        await world.reconcile()
+        config = world.kafka.topics["demo.store"].config
+        await world.kafka.delete_topic("demo.store")
+        if is_replaced:
+            world.kafka.add_topic("demo.store", replication_factor=3, config=config)
+        world.annotate({"sharedlog.dev/accept-topic-loss": "id-1"})
+        world.kube.interfere = world.kafka.interfere = Faults(World(), turns)
+        for _ in range(5):
+            await pass_over(world)
+        world.kube.interfere = world.kafka.interfere = lambda _: None
+        await world.reconcile()
+        assert world.status["topic"]["id"] == "id-2"
+        assert world.kafka.created == 2
+        assert "id-2" in str(world.deployment)
+        assert world.body["metadata"]["annotations"] == {}
+        assert world.condition("Stalled").truth is Truth.FALSE
+
+    asyncio.run(scenario())
+
+
+@settings(deadline=None)
+@given(turns=TURNS, annotation=st.sampled_from(["paused", "plan"]), is_bound=st.booleans())
+def test_a_paused_store_is_changed_by_nothing_that_fails(
+    turns: dict[int, int], annotation: str, is_bound: bool
+) -> None:
+    async def scenario() -> None:
+        world = World()
+        world.create()
+        if is_bound:
+            await world.reconcile()
+        world.annotate({f"sharedlog.dev/{annotation}": "true"})
+        world.kube.change_spec("demo", "store", replicas=1, image="other:2")
+        world.take_writes()
+        world.kube.interfere = world.kafka.interfere = Faults(World(), turns)
+        for _ in range(5):
+            await pass_over(world)
+        assert set(world.take_writes()) <= {"write_status", "post_event"}
+
+    asyncio.run(scenario())
