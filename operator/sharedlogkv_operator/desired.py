@@ -241,7 +241,7 @@ def _build_leader_environment(lease_seconds: int) -> list[Manifest]:
         {"name": names.ENV_PEER_PORT, "value": str(names.PEER_PORT)},
         # Kubernetes puts in the variables that stand before.
         {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        {"name": names.ENV_PEER_ADDRESS, "value": f"$(POD_IP):{names.PEER_PORT}"},
+        {"name": names.ENV_PEER_ADDRESS, "value": "$(POD_IP)"},
         {"name": names.ENV_PEER_SECRET_FILE, "value": f"{names.PEER_SECRET_DIRECTORY}/{names.PEER_SECRET_KEY}"},
     ]
 

@@ -17,7 +17,7 @@ import time
 from sharedlogkv_replica.config import Config
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.engine.leader_mode import LeaderSettings
-from sharedlogkv_replica.engine.peer_address import own_address
+from sharedlogkv_replica.engine.peer_address import complete_address, own_address
 from sharedlogkv_replica.engine.peers import Report
 from sharedlogkv_replica.engine.replica import VERSION, Replica
 from sharedlogkv_replica.log.open import open_log
@@ -180,8 +180,11 @@ class App:
 def _leader_settings(config: Config) -> LeaderSettings | None:
     if config.write_mode is not WriteMode.LEADER:
         return None
-    has_peers = config.peer_secret_file is not None
-    address = (config.peer_address or own_address(config.host, config.peer_port)) if has_peers else ""
+    address = ""
+    if config.peer_secret_file is not None and config.peer_address is not None:
+        address = complete_address(config.peer_address, port=config.peer_port)
+    elif config.peer_secret_file is not None:
+        address = own_address(config.host, config.peer_port)
     return LeaderSettings(
         config.name,
         address,

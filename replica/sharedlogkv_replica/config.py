@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import WriteMode
-from sharedlogkv_replica.engine.peer_address import parse_address
+from sharedlogkv_replica.engine.peer_address import complete_address
 from sharedlogkv_replica.errors import ConfigError
 
 PREFIX: Final = "SLKV_REPLICA_"
@@ -33,7 +33,7 @@ class Config:
         admin_port: the port of `/livez /readyz /metrics /status`; 0 lets the kernel choose.
         lease_seconds: for how long one sign of life vouches for a leader.
         peer_port: the port at which other replicas reach this one when it leads.
-        peer_address: `host:port` at which they do; None: the host's own address and the peer port.
+        peer_address: `host` or `host:port` at which they do; None: the host's own address. The port is the peer port.
         peer_secret_file: holds the secret that all replicas share; None: there are no others, and no peer port.
         default_consistency: the level of a read that names none.
         default_max_lag_ms: the bound of a bounded read that names none.
@@ -110,7 +110,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 def _peer_address(text: str) -> str | None:
     if text:
-        parse_address(text)
+        complete_address(text, port=1)
     return text or None
 
 
@@ -132,7 +132,7 @@ SETTINGS: Final = (
     Setting("admin_port", "9090", _number(int, least=0, most=65535), "the port of /livez /readyz /metrics /status"),
     Setting("lease_seconds", "3", _number(float, least=0.5, most=60), "how long one sign of life vouches for a leader"),
     Setting("peer_port", "8081", _number(int, least=1, most=65535), "the port for other replicas"),
-    Setting("peer_address", "", _peer_address, "host:port at which others reach it (default: the host's own address)"),
+    Setting("peer_address", "", _peer_address, "host[:port] where others reach it (default: the host's own address)"),
     Setting("peer_secret_file", "", lambda text: Path(text) if text else None, "holds the secret that replicas share"),
     Setting("default_consistency", "eventual", _level, "the level of a read that names none"),
     Setting("default_max_lag_ms", "1000", _number(int, least=0, most=3_600_000), "of a bounded read that names none"),

@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.breakage import Fault
 from tests.support.cluster import Cluster, Pod, condition_of
-from tests.support.load import Load
 from tests.support.replica_http import ReplicaClient
 from tests.support.store import Store
 from tests.support.waiting import wait_until
@@ -131,38 +130,6 @@ def test_the_death_of_the_leader_s_node_costs_writes_seconds_and_the_other_repli
     store.await_ready(timeout_seconds=200)
 
 
-@pytest.mark.timeout(400)
-def test_a_rollout_replaces_the_leader_last_changes_the_leader_once_and_loses_no_request(store: Store) -> None:
-    leader = await_leader(store)
-    before = names(store.await_pods(3))
-    leaders, others_outlived = {leader}, False
-    with Load(store.through_service(), clients=2) as load:
-        wait_until(lambda: load.requests > 50 or load.violations, what="the load runs", timeout_seconds=60)
-        store.apply(replicas=3, podTemplate={"annotations": {"example.com/restarted": "once"}})
-        deadline = time.monotonic() + 200
-        while left := names([pod for pod in store.pods() if not pod.is_terminating]) & before:
-            assert time.monotonic() < deadline, f"{left} are still there"
-            others_outlived |= leader not in left
-            leaders.add(store.get()["status"].get("leader", {}).get("name", leader))
-        store.await_ready(timeout_seconds=200)
-        leaders.add(await_leader(store, other_than=leader))
-    assert load.violations == []
-    assert not others_outlived, "the leader was replaced before others"
-    assert len(leaders) == 2, leaders
-
-
-@pytest.mark.timeout(300)
-def test_a_person_hands_over_to_a_pod_by_an_annotation(store: Store, cluster: Cluster) -> None:
-    leader = await_leader(store)
-    heir = next(pod.name for pod in store.await_pods(3) if pod.name != leader)
-    annotation = f"sharedlog.dev/transfer-leader={heir}"
-    cluster.kubectl("annotate", "slkv", store.name, annotation, namespace=store.namespace)
-    assert await_leader(store, other_than=leader) == heir
-    with store.clients() as clients:
-        for client in clients:
-            assert client.put(b"after", b"1").status == 204
-
-
 @pytest.mark.faults
 @pytest.mark.timeout(400)
 def test_without_an_api_server_writes_go_on_and_another_replica_takes_over(
@@ -184,19 +151,3 @@ def test_without_an_api_server_writes_go_on_and_another_replica_takes_over(
             fault("apiserver-start")
         assert writer.get(b"k", consistency="linearizable").body == b"2", "whoever was frozen has changed nothing"
     store.await_ready(timeout_seconds=200)
-
-
-@pytest.mark.timeout(400)
-def test_the_write_mode_changes_on_a_live_store_and_every_acknowledged_write_stays(store: Store) -> None:
-    with store.clients() as clients:
-        assert clients[0].put(b"old", b"1").status == 204
-    for mode in ("Leaderless", "Leader"):
-        store.apply(replicas=3, writeMode=mode)
-        store.await_ready(timeout_seconds=200)
-        with store.clients(store.await_pods(3)) as clients:
-            wait_until(
-                functools.partial(is_written, clients[0], mode.encode(), b"1"), what="writes go on", timeout_seconds=60
-            )
-            for client in clients:
-                assert client.get(b"old", consistency="linearizable").body == b"1"
-                assert client.get(mode.encode(), consistency="linearizable").body == b"1"

@@ -97,7 +97,7 @@ def test_the_pod_gets_more_time_to_stop_than_the_replica_takes() -> None:
 
 def test_a_replica_that_may_lead_is_told_what_it_needs_for_it() -> None:
     config = replica_config("Leader")
-    assert (config.peer_address, config.peer_port) == (f"10.0.0.1:{names.PEER_PORT}", names.PEER_PORT)
+    assert (config.peer_address, config.peer_port) == ("10.0.0.1", names.PEER_PORT)
     assert config.peer_secret_file is not None
     assert config.lease_seconds == 3
     assert (config.default_consistency, config.default_max_lag_ms) == (Level.EVENTUAL, 1000)

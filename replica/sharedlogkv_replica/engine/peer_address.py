@@ -1,5 +1,6 @@
 """`host:port` of a peer: reading it, writing it, and finding one's own."""
 
+import ipaddress
 import socket
 
 
@@ -18,6 +19,19 @@ def parse_address(text: str) -> tuple[str, int]:
     if not 0 < int(port) <= 65535:
         raise ValueError("the port must be from 1 to 65535")
     return host, int(port)
+
+
+def complete_address(text: str, *, port: int) -> str:
+    """`host:port` of a text that may be the host alone, as a pod learns its own address; `port` is for that case.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.count(":") > 1 and not text.startswith("["):
+        return format_address(str(ipaddress.IPv6Address(text)), port)
+    complete = text if ":" in text.rpartition("]")[2] else f"{text}:{port}"
+    parse_address(complete)
+    return complete
 
 
 def format_address(host: str, port: int) -> str:

@@ -43,7 +43,7 @@ def test_a_replica_that_may_lead_is_told_its_lease_and_how_peers_reach_and_know_
     environment = {item["name"]: item.get("value") for item in container["env"]}
     assert environment["SLKV_REPLICA_LEASE_SECONDS"] == "5"
     assert environment["SLKV_REPLICA_PEER_PORT"] == "8081"
-    assert environment["SLKV_REPLICA_PEER_ADDRESS"] == "$(POD_IP):8081"
+    assert environment["SLKV_REPLICA_PEER_ADDRESS"] == "$(POD_IP)"
     assert names.index("POD_IP") < names.index("SLKV_REPLICA_PEER_ADDRESS"), "else it would not be put in"
     assert environment["SLKV_REPLICA_PEER_SECRET_FILE"] == "/etc/sharedlogkv/peers/secret"
     assert {"name": "peer", "containerPort": 8081, "protocol": "TCP"} in container["ports"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sharedlogkv_replica.engine.peer_address import format_address, own_address, parse_address
+from sharedlogkv_replica.engine.peer_address import complete_address, format_address, own_address, parse_address
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,18 @@ def test_without_a_host_one_s_own_address_can_be_read() -> None:
     host, port = parse_address(own_address(None, 8081))
     assert host
     assert port == 8081
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10.0.0.1", "10.0.0.1:8081"),
+        ("10.0.0.1:7000", "10.0.0.1:7000"),
+        ("store-abc", "store-abc:8081"),
+        ("fd00::1", "[fd00::1]:8081"),
+        ("[fd00::1]", "[fd00::1]:8081"),
+        ("[fd00::1]:7000", "[fd00::1]:7000"),
+    ],
+)
+def test_a_host_alone_gets_the_peer_port(text: str, expected: str) -> None:
+    assert complete_address(text, port=8081) == expected

@@ -52,12 +52,12 @@ def test_a_duration_must_be_a_sensible_number(text: str) -> None:
         parse_config(["--log", "memory:", "--read-timeout-seconds", text], {})
 
 
-@pytest.mark.parametrize("address", ["10.0.0.7:8081", "[fd00::7]:8081", "pod.ns.svc:8081"])
-def test_a_peer_address_is_host_and_port(address: str) -> None:
+@pytest.mark.parametrize("address", ["10.0.0.7:8081", "10.0.0.7", "fd00::7", "[fd00::7]:8081", "pod.ns.svc:8081"])
+def test_a_peer_address_is_a_host_with_or_without_a_port(address: str) -> None:
     assert parse_config(["--log", "memory:", "--peer-address", address], {}).peer_address == address
 
 
-@pytest.mark.parametrize("address", ["10.0.0.7", "fd00::7:8081", ":8081", "host:", "host:0", "host:65536", "host:8o"])
+@pytest.mark.parametrize("address", ["fd00::7::8081", "[fd00::7", ":8081", "host:", "host:0", "host:65536", "host:8o"])
 def test_another_peer_address_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="peer-address"):
         parse_config(["--log", "memory:", "--peer-address", address], {})
