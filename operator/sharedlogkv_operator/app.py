@@ -71,7 +71,8 @@ class Operator:
         self._kube = ApiServer(configuration, metrics=self._metrics, namespaces=config.namespaces)
         # A cluster that is down may hold half of the workers, never all.
         self._kafka = KafkaPool(
-            lambda servers: ConfluentAdmin(servers, metrics=self._metrics), leases_limit=max(1, config.workers // 2)
+            lambda servers, login: ConfluentAdmin(servers, metrics=self._metrics, login=login),
+            leases_limit=max(1, config.workers // 2),
         )
         self._replicas = HttpReplicaClient()
         reconciler = Reconciler(

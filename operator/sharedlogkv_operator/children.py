@@ -17,6 +17,7 @@ from sharedlogkv_operator.desired import (
     parse_peer_secret,
 )
 from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable, ReplicaUnreachable
+from sharedlogkv_operator.kafka_security import parse_applied_security
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.leadership import Leader, find_deletion_costs, find_leader
 from sharedlogkv_operator.logs import log
@@ -87,8 +88,8 @@ class Children:
     async def plan(self, resource: Resource, *, topic_id: str, keeps_brokers: bool) -> Intent | Verdict:
         """What must be done for the children to be what they should be, or the problem that forbids it.
 
-        With `keeps_brokers`, replicas that are there keep the brokers that they have: those of the spec did not show
-        the topic, and a mistyped address must not roll out.
+        With `keeps_brokers`, replicas that are there keep the brokers that they have, and their way to log in: those of
+        the spec did not show the topic, and a mistyped address or user must not roll out.
 
         Raises:
             KubeUnavailable, KubeRefused: a child could not be read.
@@ -98,7 +99,9 @@ class Children:
         brokers = parse_bootstrap_servers(present) if keeps_brokers and present is not None else None
         write_mode = await self._choose_write_mode(resource, present)
         spec = replace(resource.spec, write_mode=write_mode)
-        present_resource = replace(resource, spec=spec if brokers is None else replace(spec, bootstrap_servers=brokers))
+        if present is not None and brokers is not None:
+            spec = replace(spec, bootstrap_servers=brokers, kafka_security=parse_applied_security(present))
+        present_resource = replace(resource, spec=spec)
         children = await self._look(present_resource, present, topic_id=topic_id)
         actions = plan_children(identity, children)
         if isinstance(actions, ForeignChild):

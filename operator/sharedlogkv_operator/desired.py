@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 
 from sharedlogkv_operator import names
-from sharedlogkv_operator.spec import Identity, JsonObject, Resource, WriteMode
+from sharedlogkv_operator.kafka_security import FOLDER, VOLUME, build_environment, build_volume
+from sharedlogkv_operator.spec import Identity, JsonObject, Resource, Spec, WriteMode
 
 Manifest = dict[str, object]
 
@@ -184,9 +185,12 @@ def _build_pod_spec(resource: Resource, *, topic_id: str, image: str) -> Manifes
         },
         "containers": [_build_container(resource, topic_id=topic_id, image=image)],
     }
-    if resource.spec.write_mode is WriteMode.LEADER:
-        secret_name = names.name_peer_secret(resource.identity.name)
-        pod_spec["volumes"] = [{"name": "peers", "secret": {"secretName": secret_name}}]
+    volumes = _build_volumes(resource)
+    if volumes:
+        pod_spec["volumes"] = volumes
+    if resource.spec.kafka_security.files:
+        # Changed for nobody else: it is part of the template, and would roll every replica.
+        pod_spec["securityContext"]["fsGroup"] = USER_ID  # type: ignore[index] # the object above
     constraints = _build_spread_constraints(resource)
     if constraints:
         pod_spec["topologySpreadConstraints"] = constraints
@@ -204,6 +208,7 @@ def _build_container(resource: Resource, *, topic_id: str, image: str) -> Manife
         {"name": names.ENV_ADMIN_PORT, "value": str(names.ADMIN_PORT)},
         {"name": names.ENV_DEFAULT_CONSISTENCY, "value": spec.reads.default_consistency.value.lower()},
         {"name": names.ENV_DEFAULT_MAX_LAG_MS, "value": str(spec.reads.max_lag_ms)},
+        *build_environment(spec.kafka_security),
     ]
     ports: list[Manifest] = [
         {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
@@ -229,9 +234,30 @@ def _build_container(resource: Resource, *, topic_id: str, image: str) -> Manife
     }
     if spec.resources:
         container["resources"] = dict(spec.resources)
-    if spec.write_mode is WriteMode.LEADER:
-        container["volumeMounts"] = [{"name": "peers", "mountPath": names.PEER_SECRET_DIRECTORY, "readOnly": True}]
+    if mounts := _build_volume_mounts(spec):
+        container["volumeMounts"] = mounts
     return container
+
+
+def _build_volumes(resource: Resource) -> list[Manifest]:
+    """The Secrets that the pods get as files."""
+    volumes: list[Manifest] = []
+    if resource.spec.write_mode is WriteMode.LEADER:
+        secret_name = names.name_peer_secret(resource.identity.name)
+        volumes.append({"name": "peers", "secret": {"secretName": secret_name}})
+    if (kafka := build_volume(resource.spec.kafka_security)) is not None:
+        volumes.append(kafka)
+    return volumes
+
+
+def _build_volume_mounts(spec: Spec) -> list[Manifest]:
+    """Where the same volumes are."""
+    mounts: list[Manifest] = []
+    if spec.write_mode is WriteMode.LEADER:
+        mounts.append({"name": "peers", "mountPath": names.PEER_SECRET_DIRECTORY, "readOnly": True})
+    if spec.kafka_security.files:
+        mounts.append({"name": VOLUME, "mountPath": FOLDER, "readOnly": True})
+    return mounts
 
 
 def _build_leader_environment(lease_seconds: int) -> list[Manifest]:

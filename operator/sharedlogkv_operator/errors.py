@@ -5,6 +5,8 @@ fault (`KubeUnavailable`, `KafkaUnavailable`, `KafkaBusy`, `ReplicaUnreachable`)
 (`KubeRefused`, `KafkaRefused`). Anything else that escapes is a bug; the work queue retries it all the same.
 """
 
+from sharedlogkv_operator.reasons import Reason
+
 
 class OperatorError(Exception):
     """The root of them all; the text says what is wrong, with the value, and what to do."""
@@ -35,7 +37,16 @@ class KafkaBusy(OperatorError):
 
 
 class KafkaRefused(OperatorError):
-    """The Kafka cluster says no: rights, authentication, a policy or an invalid value. The text holds its words."""
+    """The Kafka cluster says no, or there is nothing to log in with; the text holds its words, and what would help.
+
+    Args:
+        text: as above.
+        reason: which kind of no it is, for the conditions.
+    """
+
+    def __init__(self, text: str, *, reason: Reason = Reason.KAFKA_REFUSED) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class ReplicaUnreachable(OperatorError):

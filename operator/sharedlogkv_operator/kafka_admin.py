@@ -7,8 +7,9 @@ resource's conditions.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from enum import Enum
 from typing import Final, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -24,7 +25,9 @@ from confluent_kafka.admin import (
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.errors import KafkaRefused, KafkaUnavailable
+from sharedlogkv_operator.kafka_security import NO_LOGIN, Login, advise_rights
 from sharedlogkv_operator.metrics import Metrics
+from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.topic import CreateTopic, ObservedTopic
 
 T = TypeVar("T")
@@ -38,8 +41,18 @@ POLL_SECONDS: Final = 0.05
 URL_ALPHABET: Final = str.maketrans("+/", "-_")
 """librdkafka spells ids in another base64 than Kafka's own tools, which people compare with."""
 
-REFUSED_LOCALLY: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._INVALID_ARG})
-"""Errors of the client itself (their codes are negative) that no waiting mends."""
+LOGIN_FAILED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED})
+"""One side refuses the connection for what the other has shown."""
+
+DENIED: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+RIGHTS: Final[Mapping[str, str]] = {
+    "describe_topics": "Describe",
+    "describe_configs": "DescribeConfigs",
+    "create_topics": "Create",
+    "alter_configs": "AlterConfigs",
+    "delete_topics": "Delete",
+}
+"""The ACL on the topic that each request takes. Source: the Kafka documentation, "Operations and Resources"."""
 
 BROKER_OUT_OF_ORDER: Final = frozenset(
     {
@@ -78,20 +91,33 @@ class KafkaAdmin(Protocol):
         """Deletes the topic; gone already is as good."""
         ...
 
+    def refuse_rights(self, rights: Sequence[str], topic: str) -> KafkaRefused:
+        """The error to raise when our user lacks these rights on the topic."""
+        ...
+
 
 class ConfluentAdmin:
     """A Kafka cluster, over one client that connects on first use."""
 
-    def __init__(self, bootstrap_servers: str, *, metrics: Metrics, request_seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        metrics: Metrics,
+        login: Login = NO_LOGIN,
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
         """Connects nothing yet.
 
         Args:
             bootstrap_servers: `host:port[,host:port...]`.
             metrics: where requests are counted.
+            login: how to log in.
             request_seconds: how long a request may take.
         """
         self._bootstrap_servers = bootstrap_servers
         self._metrics = metrics
+        self._login = login
         self._request_seconds = request_seconds
         self._client: AdminClient | None = None
         self._opening = asyncio.Lock()
@@ -102,14 +128,16 @@ class ConfluentAdmin:
         try:
             description: TopicDescription = await self._call(
                 "describe_topics",
-                lambda client: client.describe_topics(TopicCollection([name]), request_timeout=self._request_seconds)[
-                    name
-                ],
+                lambda client: client.describe_topics(
+                    TopicCollection([name]), request_timeout=self._request_seconds, include_authorized_operations=True
+                )[name],
+                topic=name,
             )
             resource = ConfigResource(ResourceType.TOPIC, name)
             entries: Mapping[str, ConfigEntry] = await self._call(
                 "describe_configs",
                 lambda client: client.describe_configs([resource], request_timeout=self._request_seconds)[resource],
+                topic=name,
             )
         except _TopicUnknown:
             return None
@@ -118,6 +146,7 @@ class ConfluentAdmin:
             partitions=len(description.partitions),
             replication_factor=min((len(partition.replicas) for partition in description.partitions), default=0),
             config={key: entry.value for key, entry in entries.items() if entry.value is not None},
+            rights=_name_rights(description.authorized_operations),
         )
 
     async def count_brokers(self) -> int:
@@ -136,6 +165,7 @@ class ConfluentAdmin:
             await self._call(
                 "create_topics",
                 lambda client: client.create_topics([topic], request_timeout=self._request_seconds)[wanted.name],
+                topic=wanted.name,
             )
         except _TopicExists:
             return
@@ -158,6 +188,7 @@ class ConfluentAdmin:
             lambda client: client.incremental_alter_configs([resource], request_timeout=self._request_seconds)[
                 resource
             ],
+            topic=name,
         )
 
     async def delete_topic(self, name: str) -> None:
@@ -166,6 +197,7 @@ class ConfluentAdmin:
             await self._call(
                 "delete_topics",
                 lambda client: client.delete_topics([name], request_timeout=self._request_seconds)[name],
+                topic=name,
             )
         except _TopicUnknown:
             return
@@ -181,8 +213,13 @@ class ConfluentAdmin:
             await asyncio.to_thread(last.clear)
             self._metrics.kafka_clients.dec()
 
-    async def _call(self, operation: str, start: Callable[[AdminClient], "Future[T]"]) -> T:
-        """The answer to one request.
+    def refuse_rights(self, rights: Sequence[str], topic: str) -> KafkaRefused:
+        """See `KafkaAdmin`."""
+        advice = advise_rights(self._login.user, rights, topic=topic, servers=self._bootstrap_servers)
+        return KafkaRefused(advice, reason=Reason.KAFKA_ACCESS_DENIED)
+
+    async def _call(self, operation: str, start: Callable[[AdminClient], "Future[T]"], *, topic: str = "") -> T:
+        """The answer to one request, which is about that topic.
 
         Raises:
             KafkaUnavailable: no answer in time, or a broker that is not in order.
@@ -201,7 +238,7 @@ class ConfluentAdmin:
             raise failure from error
         except KafkaException as error:
             client.poll(0)
-            failure = self._translate(error)
+            failure = self._translate(error, operation, topic)
             if not isinstance(failure, _TopicUnknown | _TopicExists):
                 self._metrics.kafka_failures.labels(operation).inc()
             raise failure from error
@@ -212,7 +249,11 @@ class ConfluentAdmin:
     async def _open(self) -> AdminClient:
         async with self._opening:
             if self._client is None:
-                self._client = await asyncio.to_thread(self._build_client)
+                try:
+                    self._client = await asyncio.to_thread(self._build_client)
+                except KafkaException as error:  # it reads the certificates, and nothing else of it can be wrong
+                    text = f"the Kafka client can't use what the Secrets hold: {error.args[0].str()}"
+                    raise KafkaRefused(text, reason=Reason.SECRET_INVALID) from error
                 self._metrics.kafka_clients.inc()
             return self._client
 
@@ -224,24 +265,30 @@ class ConfluentAdmin:
                 "socket.connection.setup.timeout.ms": int(self._request_seconds * 1000),
                 "reconnect.backoff.ms": 250,
                 "reconnect.backoff.max.ms": 2000,
+                **dict(self._login.properties),
             },
             logger=self._complaints.logger,
         )
 
-    def _translate(self, exception: KafkaException) -> Exception:
+    def _translate(self, exception: KafkaException, operation: str, topic: str) -> Exception:
         error: KafkaError = exception.args[0]
         code = error.code()
         if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return _TopicUnknown(error.str())
         if code == KafkaError.TOPIC_ALREADY_EXISTS:
             return _TopicExists(error.str())
-        if code in REFUSED_LOCALLY or (code > 0 and code not in BROKER_OUT_OF_ORDER):
-            return KafkaRefused(f"{self._bootstrap_servers} says {error.name()}: {error.str()}")
-        if self._complaints.is_refusal:
-            return KafkaRefused(f"{self._bootstrap_servers} refuses the connection: {self._complaints.last}")
+        words = f"{self._bootstrap_servers} says {error.name()}: {error.str()}"
+        if code in DENIED and operation in RIGHTS:
+            advice = advise_rights(self._login.user, [RIGHTS[operation]], topic=topic, servers=self._bootstrap_servers)
+            return KafkaRefused(f"{words} {advice}", reason=Reason.KAFKA_ACCESS_DENIED)
+        if code in LOGIN_FAILED or self._complaints.is_refusal:
+            words = f"{self._bootstrap_servers} refuses the connection: {self._complaints.last or error.str()}"
+            return KafkaRefused(words, reason=Reason.KAFKA_LOGIN_FAILED)
+        if code == KafkaError._INVALID_ARG or (code > 0 and code not in BROKER_OUT_OF_ORDER):
+            return KafkaRefused(words)
         if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
             return KafkaUnavailable(self._describe_silence())
-        return KafkaUnavailable(f"{self._bootstrap_servers} says {error.name()}: {error.str()}")
+        return KafkaUnavailable(words)
 
     def _describe_silence(self) -> str:
         text = f"no answer from {self._bootstrap_servers} within {self._request_seconds:g} s"
@@ -263,7 +310,8 @@ class _Complaints(logging.Handler):
 
     @property
     def is_refusal(self) -> bool:
-        return "authentication" in self.last.lower() or "SSL handshake failed" in self.last
+        text = self.last.lower()
+        return any(words in text for words in ("authentication", "ssl handshake failed", "ssl routines"))
 
     def clear(self) -> None:
         self.last = ""
@@ -273,6 +321,13 @@ class _Complaints(logging.Handler):
         if kind == "FAIL":
             text = rest.rpartition("]: ")[2]
             self.last = re.sub(r" \(after \d+ms in state \w+\)|, \d+ identical error\(s\) suppressed", "", text)
+
+
+def _name_rights(operations: Sequence[Enum] | None) -> frozenset[str] | None:
+    """What is allowed, in the words of Kafka's tools (`DescribeConfigs`); None where the broker did not tell."""
+    if not operations:
+        return None
+    return frozenset(operation.name.title().replace("_", "") for operation in operations)
 
 
 class _TopicUnknown(KafkaRefused):

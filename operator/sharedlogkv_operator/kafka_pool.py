@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
+from sharedlogkv_operator.kafka_security import NO_LOGIN, Login
 
 IDLE_SECONDS: Final = 120.0
 PAUSE_SECONDS: Final = 3.0
@@ -29,8 +30,8 @@ class ClosableAdmin(KafkaAdmin, Protocol):
 class KafkaClusters(Protocol):
     """Where the reconcile gets the Kafka cluster that a resource names."""
 
-    def lease(self, bootstrap_servers: str) -> AbstractAsyncContextManager[KafkaAdmin]:
-        """The cluster's admin, for as long as the context lasts.
+    def lease(self, bootstrap_servers: str, login: Login = NO_LOGIN) -> AbstractAsyncContextManager[KafkaAdmin]:
+        """The cluster's admin, logged in like that, for as long as the context lasts.
 
         Raises:
             KafkaBusy: on entering, if enough others are busy with this cluster.
@@ -49,30 +50,35 @@ class _Member:
 
 
 class KafkaPool:
-    """The open admin clients, by bootstrap servers."""
+    """The open admin clients, by bootstrap servers and login. With a rotated password, another client begins."""
 
     def __init__(
-        self, open_admin: Callable[[str], ClosableAdmin], *, leases_limit: int, idle_seconds: float = IDLE_SECONDS
+        self,
+        open_admin: Callable[[str, Login], ClosableAdmin],
+        *,
+        leases_limit: int,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         """Opens nothing yet.
 
         Args:
-            open_admin: makes the admin of the cluster at these bootstrap servers; must not block.
+            open_admin: makes the admin of the cluster at these bootstrap servers, with that login; must not block.
             leases_limit: how many may be busy with one cluster at a time.
             idle_seconds: a cluster's client is closed when nobody used it for so long.
         """
         self._open_admin = open_admin
         self._leases_limit = leases_limit
         self._idle_seconds = idle_seconds
-        self._members: dict[str, _Member] = {}
+        self._members: dict[tuple[str, Login], _Member] = {}
         self._closings: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def lease(self, bootstrap_servers: str) -> AsyncIterator[KafkaAdmin]:
+    async def lease(self, bootstrap_servers: str, login: Login = NO_LOGIN) -> AsyncIterator[KafkaAdmin]:
         """See `KafkaClusters`."""
-        member = self._members.get(bootstrap_servers)
+        cluster = (bootstrap_servers, login)
+        member = self._members.get(cluster)
         if member is None:
-            member = self._members[bootstrap_servers] = _Member(self._open_admin(bootstrap_servers))
+            member = self._members[cluster] = _Member(self._open_admin(bootstrap_servers, login))
         loop = asyncio.get_running_loop()
         # A cluster that was silent is probed by one at a time: the others need not wait for the same silence.
         if member.silence and (loop.time() < member.silent_until or member.leases):
@@ -95,7 +101,7 @@ class KafkaPool:
         finally:
             member.leases -= 1
             if member.leases == 0:
-                member.closing = loop.call_later(self._idle_seconds, self._close_idle, bootstrap_servers)
+                member.closing = loop.call_later(self._idle_seconds, self._close_idle, cluster)
 
     async def close(self) -> None:
         """Closes every client."""
@@ -105,8 +111,8 @@ class KafkaPool:
         members, self._members = list(self._members.values()), {}
         await asyncio.gather(*self._closings, *(member.admin.close() for member in members))
 
-    def _close_idle(self, bootstrap_servers: str) -> None:
-        member = self._members.pop(bootstrap_servers)
+    def _close_idle(self, cluster: tuple[str, Login]) -> None:
+        member = self._members.pop(cluster)
         task = asyncio.get_running_loop().create_task(member.admin.close())
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)

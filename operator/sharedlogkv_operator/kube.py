@@ -66,6 +66,10 @@ class KubeClient(Protocol):
         """The child of that kind; None when there is none."""
         ...
 
+    async def get_secret(self, namespace: str, name: str) -> JsonObject | None:
+        """The Secret that a resource refers to; None when there is none."""
+        ...
+
     async def apply_child(self, manifest: Manifest) -> JsonObject:
         """Applies the manifest with our field manager, taking over fields that others changed; the child after it."""
         ...
@@ -140,6 +144,10 @@ class ApiServer:
     async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
         return await self._find("GET", CHILD_PATHS[kind].format(namespace=namespace, name=name))
+
+    async def get_secret(self, namespace: str, name: str) -> JsonObject | None:
+        """See `KubeClient`."""
+        return await self._find("GET", CHILD_PATHS["Secret"].format(namespace=namespace, name=name))
 
     async def apply_child(self, manifest: Manifest) -> JsonObject:
         """See `KubeClient`."""

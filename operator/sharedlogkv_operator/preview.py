@@ -6,7 +6,7 @@ It decides as any pass does, and tells what would be done instead of doing it. O
 from sharedlogkv_operator import names
 from sharedlogkv_operator.children import Children
 from sharedlogkv_operator.errors import KafkaRefused, KafkaUnavailable, KubeRefused, KubeUnavailable
-from sharedlogkv_operator.kafka_pool import KafkaClusters
+from sharedlogkv_operator.kafka_access import KafkaAccess
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.spec import Resource, WriteMode
@@ -33,12 +33,12 @@ def judge_pause(resource: Resource) -> Verdict | None:
 class Preview:
     """Passes that change nothing."""
 
-    def __init__(self, kube: KubeClient, kafka: KafkaClusters, children: Children) -> None:
+    def __init__(self, kube: KubeClient, kafka: KafkaAccess, children: Children) -> None:
         """Holds no state.
 
         Args:
             kube: the API server.
-            kafka: the Kafka clusters.
+            kafka: the way to the Kafka clusters.
             children: knows what the children should be.
         """
         self._kube = kube
@@ -80,12 +80,12 @@ class Preview:
         """The verdict on the topic, the id that replicas would be given (None: none would be made), and the plan."""
         pinned_id = resource.pinned.id if resource.pinned else None
         try:
-            async with self._kafka.lease(resource.spec.bootstrap_servers) as admin:
+            async with self._kafka.lend(resource) as admin:
                 survey = await survey_topic(self._kube, admin, resource)
         except KafkaUnavailable as error:
             return Verdict(Reason.KAFKA_UNAVAILABLE, str(error)), pinned_id, []
         except KafkaRefused as error:
-            return Verdict(Reason.KAFKA_REFUSED, str(error)), pinned_id, []
+            return Verdict(error.reason, str(error)), pinned_id, []
         return _describe_topic(resource, survey)
 
     async def _look_at_children(

@@ -37,6 +37,9 @@ class Reason(Enum):
 
     # Somebody must act.
     SPEC_INVALID = "SpecInvalid"
+    SECRET_INVALID = "SecretInvalid"
+    KAFKA_LOGIN_FAILED = "KafkaLoginFailed"
+    KAFKA_ACCESS_DENIED = "KafkaAccessDenied"
     KAFKA_REFUSED = "KafkaRefused"
     NOT_ENOUGH_BROKERS = "NotEnoughBrokers"
     TOPIC_INCOMPATIBLE = "TopicIncompatible"
@@ -53,6 +56,9 @@ class Reason(Enum):
 STALLED: Final = frozenset(
     {
         Reason.SPEC_INVALID,
+        Reason.SECRET_INVALID,
+        Reason.KAFKA_LOGIN_FAILED,
+        Reason.KAFKA_ACCESS_DENIED,
         Reason.KAFKA_REFUSED,
         Reason.NOT_ENOUGH_BROKERS,
         Reason.TOPIC_INCOMPATIBLE,

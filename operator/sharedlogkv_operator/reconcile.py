@@ -30,6 +30,7 @@ from sharedlogkv_operator.errors import (
 )
 from sharedlogkv_operator.events import Deed, Event
 from sharedlogkv_operator.handover import Handover
+from sharedlogkv_operator.kafka_access import KafkaAccess
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_pool import KafkaClusters
 from sharedlogkv_operator.kube import KubeClient
@@ -59,6 +60,7 @@ from sharedlogkv_operator.topic import (
     RefuseTopic,
     UseTopic,
     decide_topic,
+    find_missing_rights,
 )
 
 DELETION_DEADLINE: Final = timedelta(seconds=120)
@@ -70,6 +72,9 @@ WISH_SECONDS: Final = 1.0
 RETRY_REASONS: Final = frozenset(
     {
         Reason.KAFKA_UNAVAILABLE,
+        Reason.SECRET_INVALID,
+        Reason.KAFKA_LOGIN_FAILED,
+        Reason.KAFKA_ACCESS_DENIED,
         Reason.KAFKA_REFUSED,
         Reason.KUBE_UNAVAILABLE,
         Reason.NOT_ENOUGH_BROKERS,
@@ -132,9 +137,9 @@ class Reconciler:
             now: the time, with its zone.
         """
         self._kube = kube
-        self._kafka = kafka
+        self._kafka = KafkaAccess(kube, kafka)
         self._children = Children(kube, replica_client, default_image=default_image)
-        self._preview = Preview(kube, kafka, self._children)
+        self._preview = Preview(kube, self._kafka, self._children)
         self._handover = Handover(self._children, replica_client=replica_client, now=now)
         self._reporter = Reporter(kube, instance=instance, now=now)
         self._now = now
@@ -231,12 +236,12 @@ class Reconciler:
 
     async def _settle_topic(self, resource: Resource) -> TopicStep:
         try:
-            async with self._kafka.lease(resource.spec.bootstrap_servers) as admin:
+            async with self._kafka.lend(resource) as admin:
                 return await self._decide_topic(admin, resource)
         except KafkaUnavailable as error:
             return TopicStep(Verdict(Reason.KAFKA_UNAVAILABLE, str(error)), resource.pinned)
         except KafkaRefused as error:
-            return TopicStep(Verdict(Reason.KAFKA_REFUSED, str(error)), resource.pinned)
+            return TopicStep(Verdict(error.reason, str(error)), resource.pinned)
 
     async def _decide_topic(self, admin: KafkaAdmin, resource: Resource) -> TopicStep:
         """Sees what the topic is, and does what is decided, once: a topic just made is judged like any other."""
@@ -256,10 +261,17 @@ class Reconciler:
             case RefuseTopic(reason, message):
                 return TopicStep(Verdict(reason, message), pinned)
             case UseTopic():
+                assert observed is not None
+                missing = find_missing_rights(spec, observed)
+                refusal = admin.refuse_rights(missing, spec.topic.name) if missing else None
+                if refusal is not None and not created:  # one just made is bound all the same, or it would be nobody's
+                    raise refusal
                 if decision.alterations:
                     await admin.alter_topic(spec.topic.name, decision.alterations)
                 events = _tell_deeds(spec.topic.name, decision, created=created)
                 verdict = Verdict(decision.reason, decision.message)
+                if refusal is not None:
+                    verdict = Verdict(refusal.reason, str(refusal))
                 if pinned is not None and pinned.id == decision.id:
                     return TopicStep(verdict, pinned, events)
                 if pinned is not None:
@@ -309,7 +321,7 @@ class Reconciler:
         events: tuple[Event, ...] = ()
         if resource.spec.topic.is_reclaimed and resource.pinned is not None:
             try:
-                async with self._kafka.lease(resource.spec.bootstrap_servers) as admin:
+                async with self._kafka.lend(resource) as admin:
                     claimants = parse_claimants(await self._kube.list_resources())
                     events = await _delete_topic(admin, resource.pinned, sharer=find_sharer(resource, claimants))
             except (KafkaUnavailable, KafkaRefused) as error:

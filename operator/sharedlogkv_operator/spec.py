@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.errors import SpecInvalid
+from sharedlogkv_operator.kafka_security import KafkaSecurity, parse_security
 
 T = TypeVar("T")
 JsonObject = Mapping[str, object]
@@ -122,6 +123,7 @@ class Spec:
     """
 
     bootstrap_servers: str
+    kafka_security: KafkaSecurity
     topic: TopicSpec
     write_mode: WriteMode
     lease_seconds: int
@@ -250,8 +252,10 @@ def _parse_spec(spec: JsonObject, identity: Identity) -> Spec:
     reads = _object(spec["reads"])
     config = {key: _string(value) for key, value in _object(topic.get("config", {})).items()}
     image = spec.get("image")
+    kafka = _object(spec["kafka"])
     return Spec(
-        bootstrap_servers=_string(_object(spec["kafka"])["bootstrapServers"]),
+        bootstrap_servers=_string(kafka["bootstrapServers"]),
+        kafka_security=parse_security(kafka),
         topic=TopicSpec(
             name=_string(topic.get("name", f"{identity.namespace}.{identity.name}")),
             replication_factor=_integer(topic["replicationFactor"]),

@@ -23,6 +23,11 @@ TOPIC_IS_FIT: Final = frozenset(
 )
 """With these the topic serves, and TopicReady is True."""
 
+TOPIC_UNSEEN = frozenset(
+    {Reason.PROGRESSING, Reason.KAFKA_UNAVAILABLE, Reason.SECRET_INVALID, Reason.KAFKA_LOGIN_FAILED}
+)
+"""With these Kafka was not asked, or did not answer: they say nothing about the topic."""
+
 
 class Truth(Enum):
     """A condition's status."""
@@ -216,8 +221,7 @@ def judge(outcome: Outcome) -> tuple[Condition, ...]:
 def _judge_topic(reason: Reason) -> Truth:
     if reason in TOPIC_IS_FIT:
         return Truth.TRUE
-    # Kafka out of reach says nothing about the topic.
-    return Truth.UNKNOWN if reason in (Reason.KAFKA_UNAVAILABLE, Reason.PROGRESSING) else Truth.FALSE
+    return Truth.UNKNOWN if reason in TOPIC_UNSEEN else Truth.FALSE
 
 
 def _judge_records(topic: Verdict, outcome: Outcome) -> Verdict:

@@ -41,12 +41,21 @@ MIN_ISR: Final = "min.insync.replicas"
 
 @dataclass(frozen=True, slots=True)
 class ObservedTopic:
-    """A topic as Kafka describes it; `replication_factor` is that of its worst partition."""
+    """A topic as Kafka describes it.
+
+    Attributes:
+        id: its id.
+        partitions: how many it has.
+        replication_factor: that of its worst partition.
+        config: its settings.
+        rights: what our Kafka user may do with it, as ACLs name it; None where Kafka does not tell.
+    """
 
     id: str
     partitions: int
     replication_factor: int
     config: Mapping[str, str]
+    rights: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,12 @@ def decide_topic(
         text = f"topic {topic.name} exists and can't be used: {_describe(spec, differences)}"
         return RefuseTopic(Reason.TOPIC_INCOMPATIBLE, text)
     return _use(spec, observed, adopted=is_new)
+
+
+def find_missing_rights(spec: Spec, observed: ObservedTopic) -> list[str]:
+    """The ACLs on the topic that the replicas lack: they log in as the operator does, which is thus told first."""
+    needed = ["Read"] if spec.write_mode is WriteMode.READ_ONLY else ["Read", "Write"]
+    return [] if observed.rights is None else [right for right in needed if right not in observed.rights]
 
 
 def build_topic_config(topic: TopicSpec) -> dict[str, str]:

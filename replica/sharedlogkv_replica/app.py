@@ -55,7 +55,7 @@ class App:
             ConfigError: the log's URL can't be used.
         """
         self._config = config
-        self._log = open_log(config.log, expected_id=config.topic_id)
+        self._log = open_log(config.log, expected_id=config.topic_id, security=config.kafka_security)
         self._peering = self._build_peering(config)
         self.replica = Replica(
             self._log,

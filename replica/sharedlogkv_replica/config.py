@@ -15,6 +15,7 @@ from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.engine.peer_address import complete_address
 from sharedlogkv_replica.errors import ConfigError
+from sharedlogkv_replica.log.kafka_security import MECHANISMS, KafkaSecurity
 
 PREFIX: Final = "SLKV_REPLICA_"
 
@@ -44,6 +45,13 @@ class Config:
         drain_seconds: from NotReady until new connections are refused: the time in which load balancers learn of it.
         stop_seconds: the whole graceful stop at most, `drain_seconds` included.
         log_level: of the program's own log: `debug`, `info`, `warning` or `error`.
+        kafka_tls: whether connections to Kafka are encrypted, and brokers verified.
+        kafka_ca_file: the authorities to verify them by; None: the system's.
+        kafka_certificate_file: the client certificate to show, if any.
+        kafka_key_file: its key.
+        kafka_sasl_mechanism: how to log in to Kafka, if at all.
+        kafka_sasl_username: as whom.
+        kafka_sasl_password_file: with which password.
     """
 
     log: str
@@ -66,6 +74,26 @@ class Config:
     drain_seconds: float
     stop_seconds: float
     log_level: str
+    kafka_tls: bool
+    kafka_ca_file: Path | None
+    kafka_certificate_file: Path | None
+    kafka_key_file: Path | None
+    kafka_sasl_mechanism: str | None
+    kafka_sasl_username: str | None
+    kafka_sasl_password_file: Path | None
+
+    @property
+    def kafka_security(self) -> KafkaSecurity:
+        """What the log needs to know of the `kafka_` settings."""
+        return KafkaSecurity(
+            tls=self.kafka_tls,
+            ca_file=self.kafka_ca_file,
+            certificate_file=self.kafka_certificate_file,
+            key_file=self.kafka_key_file,
+            sasl_mechanism=self.kafka_sasl_mechanism,
+            sasl_username=self.kafka_sasl_username,
+            sasl_password_file=self.kafka_sasl_password_file,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +150,14 @@ def _level(text: str) -> Level:
     return Level(_one_of(*(level.value for level in Level))(text))
 
 
+def _file(text: str) -> Path | None:
+    return Path(text) if text else None
+
+
+def _mechanism(text: str) -> str | None:
+    return _one_of(*MECHANISMS)(text) if text else None
+
+
 SETTINGS: Final = (
     Setting("log", None, str, "the log: memory:, file:///path or kafka://host:port[,host:port...]/topic"),
     Setting("topic_id", "", lambda text: text or None, "the only topic id to follow (default: the one found at start)"),
@@ -143,6 +179,13 @@ SETTINGS: Final = (
     Setting("drain_seconds", "5", _number(float, least=0, most=600), "from NotReady until connections are refused"),
     Setting("stop_seconds", "20", _number(float, least=0, most=3600), "the whole graceful stop, at most"),
     Setting("log_level", "info", _one_of("debug", "info", "warning", "error"), "of the program's own log"),
+    Setting("kafka_tls", "false", lambda text: _one_of("true", "false")(text) == "true", "TLS to Kafka: true or false"),
+    Setting("kafka_ca_file", "", _file, "PEM file of the authorities that vouch for brokers (default: the system's)"),
+    Setting("kafka_certificate_file", "", _file, "PEM file of the client certificate to show Kafka, with its chain"),
+    Setting("kafka_key_file", "", _file, "PEM file of its private key, without a passphrase"),
+    Setting("kafka_sasl_mechanism", "", _mechanism, "how to log in to Kafka: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
+    Setting("kafka_sasl_username", "", lambda text: text or None, "the user to log in to Kafka as"),
+    Setting("kafka_sasl_password_file", "", _file, "file of that user's password"),
 )
 
 
@@ -180,4 +223,7 @@ def parse_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Co
         problems.append("--default-consistency can't be linearizable with --write-mode ReadOnly: it may have to append")
     if problems:
         raise ConfigError("\n".join(problems))
-    return Config(**values)
+    config = Config(**values)
+    if contradictions := list(config.kafka_security.contradictions()):
+        raise ConfigError("\n".join(contradictions))
+    return config

@@ -184,7 +184,10 @@ class KafkaSite:
         return f"kafka://{self.cluster.bootstrap_servers}/{self.topic}"
 
     def handle(self, *, expected_id: str | None = None) -> KafkaLog:
-        log = KafkaLog(parse_location(self.url), expected_id=expected_id)
+        return self.keep(KafkaLog(parse_location(self.url), expected_id=expected_id))
+
+    def keep(self, log: KafkaLog) -> KafkaLog:
+        """The same handle, which will be closed with the site."""
         self._handles.append(log)
         return log
 

@@ -75,6 +75,7 @@ class KubeContract:
     async def test_what_is_not_there_is_none(self, site: KubeSite) -> None:
         assert await site.kube.get_resource(site.namespace, "absent") is None
         assert await site.kube.get_child("Deployment", site.namespace, "store") is None
+        assert await site.kube.get_secret(site.namespace, "absent") is None
         await site.kube.delete_child("Deployment", site.namespace, "store", uid="any")
 
     @pytest.mark.asyncio

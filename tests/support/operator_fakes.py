@@ -13,6 +13,8 @@ from typing import Any
 
 from sharedlogkv_operator.errors import KafkaRefused, KubeRefused, KubeUnavailable, ReplicaUnreachable
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
+from sharedlogkv_operator.kafka_security import NO_LOGIN, Login
+from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaStatus
 from sharedlogkv_operator.spec import Identity
 from sharedlogkv_operator.topic import CreateTopic, ObservedTopic
@@ -46,6 +48,7 @@ class FakeKube:
         self.children: dict[tuple[str, str, str], Manifest] = {}
         self.pods: list[Manifest] = []
         self.replica_sets: list[Manifest] = []
+        self.secrets: dict[tuple[str, str], Manifest] = {}
         self.events: dict[str, Manifest] = {}
         self.calls: list[str] = []
         self._versions = itertools.count(100)
@@ -85,6 +88,11 @@ class FakeKube:
         """See `KubeClient`."""
         with self._call("get_child"):
             return copy.deepcopy(self.children.get((kind, namespace, name)))
+
+    async def get_secret(self, namespace: str, name: str) -> Manifest | None:
+        """See `KubeClient`."""
+        with self._call("get_secret"):
+            return copy.deepcopy(self.secrets.get((namespace, name)))
 
     async def apply_child(self, manifest: Manifest) -> Manifest:
         """See `KubeClient`; takes over the whole of the object, since here nobody else owns a part of it."""
@@ -236,12 +244,13 @@ class FakeKafka:
         self.topics: dict[str, ObservedTopic] = {}
         self.created = 0
         self.calls: list[str] = []
+        self.logins: list[Login] = []
 
     @asynccontextmanager
-    async def lease(self, bootstrap_servers: str) -> AsyncIterator[KafkaAdmin]:
+    async def lease(self, bootstrap_servers: str, login: Login = NO_LOGIN) -> AsyncIterator[KafkaAdmin]:
         """See `KafkaClusters`."""
         with self._call("lease"):
-            pass
+            self.logins.append(login)
         yield self
 
     async def describe_topic(self, name: str) -> ObservedTopic | None:
@@ -279,6 +288,10 @@ class FakeKafka:
         with self._call("delete_topic"):
             self.topics.pop(name, None)
 
+    def refuse_rights(self, rights: Sequence[str], topic: str) -> KafkaRefused:
+        """See `KafkaAdmin`."""
+        return KafkaRefused(f"{' and '.join(rights)} on {topic}", reason=Reason.KAFKA_ACCESS_DENIED)
+
     def add_topic(self, name: str, *, replication_factor: int = 1, config: Mapping[str, str] = BROKER_DEFAULTS) -> str:
         """Adds a topic, as somebody else would; its id."""
         self.created += 1
@@ -287,6 +300,10 @@ class FakeKafka:
             id=id_, partitions=1, replication_factor=replication_factor, config=dict(config)
         )
         return id_
+
+    def limit_rights(self, name: str, *rights: str) -> None:
+        """Leaves our user these rights alone on the topic."""
+        self.topics[name] = replace(self.topics[name], rights=frozenset(rights))
 
     def _check(self, settings: Mapping[str, str]) -> None:
         if unknown := set(settings) - set(BROKER_DEFAULTS):

@@ -21,8 +21,8 @@ _UP_EPILOG = """An instance that is up in this size and whole is left as it is. 
 failed start, a dead process) is cleared away first. $TESTBED_JAVA_OPTS replaces the options of the brokers' JVM,
 which make them start fast and run slowly; set it to an empty string for benchmarks."""
 _SH_EPILOG = """There: KUBECONFIG, kubectl and helm, the cluster's DNS, Services and pods; SLKV_KAFKA (plaintext),
-SLKV_KAFKA_SASL (SASL_SSL, SCRAM-SHA-512) and the file of its authority, SLKV_KAFKA_CA, and TESTBED, to call this
-program for faults."""
+SLKV_KAFKA_SASL (SASL_SSL), SLKV_KAFKA_SSL (mutual TLS) and the file of their authority, SLKV_KAFKA_CA, and TESTBED, to
+call this program for faults."""
 
 _BUILD_EPILOG = """The first time it takes a quarter of an hour on two cores. What an interrupted build has made is
 kept. Missing Debian packages are installed; Go must be there. Proxies, and the settings of apt, Go and Maven, are used

@@ -131,7 +131,8 @@ def apply_base_objects(hosts: Hosts, size: Size) -> None:
         return
     namespace: Json = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kafka"}}
     api.apply(hosts.instance, "/api/v1/namespaces", namespace)
-    kafka_ports = [("plaintext", layout.KAFKA_PORT, "TCP"), ("sasl-ssl", layout.KAFKA_SASL_PORT, "TCP")]
+    numbers = {"plaintext": layout.KAFKA_PORT, "sasl-ssl": layout.KAFKA_SASL_PORT, "ssl": layout.KAFKA_MUTUAL_PORT}
+    kafka_ports = [(name, number, "TCP") for name, number in numbers.items()]
     brokers = [
         Json(addresses=[layout.broker_ip(n)], conditions={"ready": True}, hostname=layout.broker_name(n))
         for n in range(1, size.brokers + 1)

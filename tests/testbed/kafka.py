@@ -14,6 +14,7 @@ from .processes import run
 
 _LOG_SETTINGS = layout.HERE / "java/log4j2.properties"
 MACHINE_OPTIONS = ("-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xlog:disable", "-Xlog:all=error:stderr")
+_LOGIN = "org.apache.kafka.common.security"
 STARTED = b"Kafka Server started"
 # The quick compiler alone halves the processor time of a start. For benchmarks set it to an empty string.
 _JAVA_OPTS = os.environ.get("TESTBED_JAVA_OPTS", "-XX:TieredStopAtLevel=1").split()
@@ -29,24 +30,28 @@ def java(*options: str) -> list[str]:
 def properties(number: int, *, brokers: int, data: Path) -> str:
     """The configuration of one broker of so many."""
     me, name, pki = layout.broker_ip(number), layout.broker_address(number), layout.PKI
-    plain, sasl = layout.KAFKA_PORT, layout.KAFKA_SASL_PORT
+    plain, sasl, mutual = layout.KAFKA_PORT, layout.KAFKA_SASL_PORT, layout.KAFKA_MUTUAL_PORT
     voters = ",".join(f"{n}@{layout.broker_ip(n)}:9095" for n in range(1, brokers + 1))
     copies, in_sync = min(3, brokers), min(2, brokers)
+    users = " ".join(f'user_{user}="{password}"' for user, password in layout.KAFKA_USERS.items())
     return f"""process.roles=broker,controller
 node.id={number}
 broker.rack={layout.zone(number)}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://{me}:{plain},SASL_SSL://{me}:{sasl},INTERNAL://{me}:9094,CONTROLLER://{me}:9095
-advertised.listeners=PLAINTEXT://{name}:{plain},SASL_SSL://{name}:{sasl},INTERNAL://{me}:9094
+listeners=PLAINTEXT://{me}:{plain},SASL_SSL://{me}:{sasl},SSL://{me}:{mutual},INTERNAL://{me}:9094,CONTROLLER://{me}:9095
+advertised.listeners=PLAINTEXT://{name}:{plain},SASL_SSL://{name}:{sasl},SSL://{name}:{mutual},INTERNAL://{me}:9094
 inter.broker.listener.name=INTERNAL
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
-sasl.enabled.mechanisms=SCRAM-SHA-512
-listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.sasl_ssl.ssl.keystore.type=PEM
-listener.name.sasl_ssl.ssl.keystore.location={pki}/{layout.broker_name(number)}.pem
-listener.name.sasl_ssl.ssl.truststore.type=PEM
-listener.name.sasl_ssl.ssl.truststore.location={pki}/kafka-ca.crt
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config={_LOGIN}.plain.PlainLoginModule required {users};
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={_LOGIN}.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={_LOGIN}.scram.ScramLoginModule required;
+listener.name.ssl.ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={pki}/{layout.broker_name(number)}.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={pki}/kafka-ca.crt
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users={";".join(f"User:{user}" for user in layout.KAFKA_SUPER_USERS)}
 log.dirs={data}

@@ -50,6 +50,7 @@ MOST = 9  # of nodes, of brokers and of plain hosts: their addresses and certifi
 KAFKA_SERVICE = f"kafka.kafka.svc.{DOMAIN}"
 KAFKA_PORT = 9092
 KAFKA_SASL_PORT = 9093
+KAFKA_MUTUAL_PORT = 9096
 KAFKA_USERS = {"admin": "admin-secret", "alice": "alice-secret", "nobody": "nobody-secret"}
 KAFKA_SUPER_USERS = ("ANONYMOUS", "admin")
 

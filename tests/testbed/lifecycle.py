@@ -167,6 +167,7 @@ def _client_environment(hosts: Hosts) -> dict[str, str]:
     if hosts.state.size.brokers:
         own["SLKV_KAFKA"] = f"{layout.KAFKA_SERVICE}:{layout.KAFKA_PORT}"
         own["SLKV_KAFKA_SASL"] = f"{layout.KAFKA_SERVICE}:{layout.KAFKA_SASL_PORT}"
+        own["SLKV_KAFKA_SSL"] = f"{layout.KAFKA_SERVICE}:{layout.KAFKA_MUTUAL_PORT}"
         own["SLKV_KAFKA_CA"] = str(layout.PKI / "kafka-ca.crt")
     return {**{key: value for key, value in os.environ.items() if key.lower() not in _PROXIES}, **own}
 

@@ -18,6 +18,7 @@ from sharedlogkv_replica.config import SETTINGS, Config, parse_config
 from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import Reason, WriteMode
 from sharedlogkv_replica.engine.replica import Replica
+from sharedlogkv_replica.log.kafka_security import MECHANISMS, PLAINTEXT, KafkaSecurity
 from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
 from sharedlogkv_replica.server.admin import AdminHandler
 from sharedlogkv_replica.server.http_messages import Request, Response
@@ -28,14 +29,14 @@ TOPIC_ID = "31p46z8rQ1CUmOLGhmY2OQ"
 POD = {"metadata.name": "store-abc", "status.podIP": "10.0.0.1"}
 
 
-def container(write_mode: str) -> Mapping[str, object]:
+def container(write_mode: str, **kafka: object) -> Mapping[str, object]:
     """The container that the operator writes for the smallest resource with that write mode."""
     body = {
         "apiVersion": names.API_VERSION,
         "kind": names.KIND,
         "metadata": {"name": "store", "namespace": "team", "uid": "u-1", "generation": 1, "resourceVersion": "1"},
         "spec": {
-            "kafka": {"bootstrapServers": "kafka-1:9092,kafka-2:9092"},
+            "kafka": {"bootstrapServers": "kafka-1:9092,kafka-2:9092", **kafka},
             "topic": TOPIC_DEFAULTS,
             "writeMode": write_mode,
             "leader": {"leaseSeconds": 3},
@@ -50,18 +51,18 @@ def container(write_mode: str) -> Mapping[str, object]:
     return found
 
 
-def environment(write_mode: str) -> dict[str, str]:
+def environment(write_mode: str, **kafka: object) -> dict[str, str]:
     """The environment that a replica gets, as the kubelet makes it of the container."""
     made: dict[str, str] = {}
-    for variable in container(write_mode)["env"]:  # type: ignore[attr-defined] # a list of mappings
+    for variable in container(write_mode, **kafka)["env"]:  # type: ignore[attr-defined] # a list of mappings
         value = variable.get("value") or POD[variable["valueFrom"]["fieldRef"]["fieldPath"]]
         made[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda match: made[match[1]], value)
     return made
 
 
-def replica_config(write_mode: str) -> Config:
+def replica_config(write_mode: str, **kafka: object) -> Config:
     """What the replica makes of the environment that the operator gives it."""
-    return parse_config([], environment(write_mode))
+    return parse_config([], environment(write_mode, **kafka))
 
 
 @pytest.mark.parametrize("write_mode", [mode.value for mode in SpecWriteMode])
@@ -70,6 +71,36 @@ def test_the_replica_takes_the_environment_that_the_operator_gives(write_mode: s
     assert config.log == "kafka://kafka-1:9092,kafka-2:9092/team.store"
     assert (config.topic_id, config.write_mode, config.name) == (TOPIC_ID, WriteMode(write_mode), "store-abc")
     assert (config.http_port, config.admin_port) == (names.HTTP_PORT, names.ADMIN_PORT)
+
+
+def test_the_replica_takes_the_login_that_the_operator_gives() -> None:
+    assert replica_config("Leaderless").kafka_security == PLAINTEXT
+    certificate = {"name": "user", "certificate": "user.crt", "privateKey": "user.key"}
+    security = replica_config(
+        "Leaderless",
+        tls={"caSecretRef": {"name": "ca", "key": "ca.crt"}, "clientCertificateSecretRef": certificate},
+        sasl={
+            "mechanism": "SCRAM-SHA-256",
+            "username": "alice",
+            "passwordSecretRef": {"name": "user", "key": "password"},
+        },
+    ).kafka_security
+    folder = Path("/etc/sharedlogkv/kafka")
+    assert security == KafkaSecurity(
+        True,
+        folder / "ca.crt",
+        folder / "client.crt",
+        folder / "client.key",
+        "SCRAM-SHA-256",
+        "alice",
+        folder / "password",
+    )
+
+
+def test_both_know_the_same_mechanisms_and_so_does_the_resource() -> None:
+    crd = yaml.safe_load((ROOT / "crds" / "sharedlogkvs.sharedlog.dev.yaml").read_text())
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert tuple(spec["kafka"]["properties"]["sasl"]["properties"]["mechanism"]["enum"]) == MECHANISMS
 
 
 def test_both_know_the_same_write_modes_and_so_does_the_resource() -> None:

@@ -13,9 +13,9 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition, Uuid
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition, Uuid
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType, TopicDescription
 
 from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
@@ -25,11 +25,12 @@ from sharedlogkv_replica.log.base import LogDescription
 from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_delivery import Delivery
-from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED
+from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED, ask_for
 from sharedlogkv_replica.log.kafka_fenced import KafkaFencedWriter
 from sharedlogkv_replica.log.kafka_leader import LeaderLink
 from sharedlogkv_replica.log.kafka_reader import KafkaReader
-from sharedlogkv_replica.log.kafka_wire import Address, connect
+from sharedlogkv_replica.log.kafka_security import PLAINTEXT, Credentials, KafkaSecurity, is_refusal
+from sharedlogkv_replica.log.kafka_wire import Address, Connection, connect
 from sharedlogkv_replica.log.kafka_writer import BatchWriter
 
 PARTITION: Final = 0
@@ -41,6 +42,7 @@ BROKER_TIMEOUT_MS: Final = 2_500
 
 ASK_AGAIN_SECONDS: Final = 0.1
 CLOSED: Final = "the log was closed"
+UNREADABLE: Final = "the Kafka credentials can't be used"
 
 _LOCATION: Final = re.compile(r"kafka://(?P<brokers>[^/]+)/(?P<topic>[A-Za-z0-9._-]{1,249})", re.ASCII)
 _BROKER: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:,\s]+):(?P<port>[0-9]{1,5})", re.ASCII)
@@ -101,8 +103,7 @@ class KafkaLog:
         location: where it is.
         expected_id: the only topic id that `open` accepts, in either spelling of base64; None accepts any at first.
         query_timeout_seconds: how long `open`, `end` and `identify` wait for an answer.
-        client_properties: further properties of librdkafka's clients.
-        connection_options: further arguments of aiokafka's connections, for the writer.
+        security: how to connect.
     """
 
     def __init__(
@@ -111,8 +112,7 @@ class KafkaLog:
         *,
         expected_id: str | None = None,
         query_timeout_seconds: float = 5.0,
-        client_properties: Mapping[str, str] | None = None,
-        connection_options: Mapping[str, object] | None = None,
+        security: KafkaSecurity = PLAINTEXT,
     ) -> None:
         self.counters = LogCounters()
         self._location = location
@@ -121,23 +121,24 @@ class KafkaLog:
             f"the topic {self._topic}", expected_id=None if expected_id is None else spell_topic_id(expected_id)
         )
         self._query_timeout_seconds = query_timeout_seconds
-        self._properties = {**(client_properties or {}), "bootstrap.servers": location.bootstrap_servers}
+        self._security = security
+        self._properties = {"bootstrap.servers": location.bootstrap_servers}
         self._admin_client: AdminClient | None = None  # kept: without a reference, its futures end in _DESTROY
+        self._admin_credentials = Credentials()  # that it was made with
         self._reader: KafkaReader | None = None
         self._batch_limit_bytes: int | None = None
         self._trouble = ""  # the last one of the question under way
+        self._refusal = ""  # of the connection, while the question under way was open
         self._closed = False
-        self._connection_options = connection_options or {}
         self._writer = BatchWriter(self._new_delivery(), continuity=self._continuity, counters=self.counters)
         self._fenced_writers: list[KafkaFencedWriter] = []
 
     def _new_delivery(self) -> Delivery:
-        options = self._connection_options
         link = LeaderLink(
             self._location.bootstrap,
             self._topic,
             PARTITION,
-            connect=lambda address: connect(address, timeout_seconds=REQUEST_TIMEOUT_SECONDS, options=options),
+            connect=self._connect,
             counters=self.counters,
         )
         return Delivery(link, self._topic, PARTITION, broker_timeout_ms=BROKER_TIMEOUT_MS, counters=self.counters)
@@ -178,7 +179,14 @@ class KafkaLog:
         if self._closed:
             return
         assert self._reader is None, "one reading at a time"
-        self._reader = KafkaReader(self._properties, self._topic, PARTITION, start=start, counters=self.counters)
+        self._reader = KafkaReader(
+            self._properties,
+            self._topic,
+            PARTITION,
+            start=start,
+            counters=self.counters,
+            security=self._security,
+        )
         batches = self._reader.batches()
         try:
             async for batch in batches:
@@ -199,7 +207,8 @@ class KafkaLog:
                             {partition: OffsetSpec.latest()},
                             isolation_level=IsolationLevel.READ_UNCOMMITTED,
                             request_timeout=self._query_timeout_seconds,
-                        )[partition]
+                        )[partition],
+                        right="Describe",
                     )
                 except LookupError as error:
                     raise LogRefused(str(error)) from error
@@ -263,16 +272,32 @@ class KafkaLog:
     async def _deadline(self) -> AsyncIterator[None]:
         if self._closed:
             raise LogUnavailable(CLOSED)
-        self._trouble = f"no answer within {self._query_timeout_seconds:g} s"
+        self._trouble, self._refusal = f"no answer within {self._query_timeout_seconds:g} s", ""
         try:
             async with asyncio.timeout(self._query_timeout_seconds):
                 yield
         except TimeoutError:
-            raise LogUnavailable(
-                f"Kafka at {self._location.bootstrap_servers}, topic {self._topic}: {self._trouble}"
-            ) from None
+            raise self._explain_silence() from None
         if self._reader is not None:
             self._reader.reached()
+
+    def _explain_silence(self) -> LogRefused | LogUnavailable:
+        """Why there was no answer. A client with outdated credentials is given up: the next question gets another."""
+        where = f"Kafka at {self._location.bootstrap_servers}, topic {self._topic}"
+        if self._admin_client is not None:
+            self._admin_client.poll(0)  # has it tell what went wrong meanwhile
+            if self._security.has_changed_since(self._admin_credentials):
+                last = [self._admin_client]
+                self._admin_client = None
+                # There: librdkafka joins its threads, which may take a moment.
+                asyncio.get_running_loop().run_in_executor(None, last.clear)
+        if self._refusal:
+            return LogRefused(f"{where}: the connection is refused: {self._refusal}")
+        return LogUnavailable(f"{where}: {self._trouble}")
+
+    def _note_error(self, error: KafkaError) -> None:
+        if is_refusal(error):
+            self._refusal = error.str()
 
     def _description(self, admin: AdminClient) -> "concurrent.futures.Future[TopicDescription]":
         topics = TopicCollection([self._topic])
@@ -280,7 +305,7 @@ class KafkaLog:
 
     async def _describe(self) -> TopicDescription | None:
         try:
-            return await self._ask(self._description)
+            return await self._ask(self._description, right="Describe")
         except LookupError:
             return None
 
@@ -294,14 +319,19 @@ class KafkaLog:
         resource = ConfigResource(ResourceType.TOPIC, self._topic)
         try:
             config = await self._ask(
-                lambda admin: admin.describe_configs([resource], request_timeout=self._query_timeout_seconds)[resource]
+                lambda admin: admin.describe_configs([resource], request_timeout=self._query_timeout_seconds)[resource],
+                right="DescribeConfigs",
             )
         except LookupError as error:
             raise LogRefused(str(error)) from error
         return {name: entry.value for name, entry in config.items()}
 
-    async def _ask(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"]) -> T:
+    async def _ask(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"], *, right: str) -> T:
         """The answer to a question, asked again until there is one; what is passing passes within the deadline.
+
+        Args:
+            question: asks it.
+            right: the ACL on the topic that it takes.
 
         Raises:
             LookupError: the topic does not exist.
@@ -316,7 +346,8 @@ class KafkaLog:
                 if error.code() in ABSENT:
                     raise LookupError(f"the topic {self._topic} does not exist") from exception
                 if error.code() in DENIED:
-                    raise LogRefused(f"the topic {self._topic} is denied to us: {error.str()}") from exception
+                    what = f"topic {self._topic}"
+                    raise LogRefused(f"the {what} is denied: {error.str()}; {ask_for(right, what)}") from exception
                 self._trouble = error.str()
             await asyncio.sleep(ASK_AGAIN_SECONDS)
             # After a change of leader, list_offsets fails with FENCED_LEADER_EPOCH for minutes: it never asks who leads
@@ -341,5 +372,18 @@ class KafkaLog:
 
     def _admin(self) -> AdminClient:
         if self._admin_client is None:
-            self._admin_client = AdminClient({"log_level": 0, **self._properties})
+            try:
+                self._admin_credentials = self._security.read()
+            except (OSError, ValueError) as error:
+                raise LogUnavailable(f"{UNREADABLE}: {error}") from error
+            secured = self._security.client_properties(self._admin_credentials)
+            own: dict[str, Any] = {"log_level": 0, "error_cb": self._note_error}
+            self._admin_client = AdminClient({**own, **self._properties, **secured})
         return self._admin_client
+
+    async def _connect(self, address: Address) -> Connection:
+        try:
+            options = self._security.connection_options()
+        except (OSError, ValueError) as error:
+            raise ConnectionError(f"{UNREADABLE}: {error}") from error
+        return await connect(address, timeout_seconds=REQUEST_TIMEOUT_SECONDS, options=options)

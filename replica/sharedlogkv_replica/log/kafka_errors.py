@@ -105,6 +105,20 @@ ABSENT: Final = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTIT
 DENIED: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 """What a client gets that lacks the rights."""
 
+OF_THE_GROUP: Final = frozenset({KafkaError.GROUP_AUTHORIZATION_FAILED})
+"""What a reader hears of the consumer group that it never joins."""
+
+
+def ask_for(operation: str, resource: str) -> str:
+    """The ACL that is missing, for messages: `operation` and `resource` as Kafka's tools name them."""
+    return f"our Kafka user needs the ACL {operation} on {resource}"
+
+
+def describe_refusal(code: int) -> str:
+    """What a broker that takes no batch of ours has said, and the ACL that is missing if that is why."""
+    return f"{name_of(code)}; {ask_for('Write', 'the topic')}" if code in DENIED else name_of(code)
+
+
 UNDECODABLE: Final = frozenset(
     {
         KafkaError._BAD_COMPRESSION,

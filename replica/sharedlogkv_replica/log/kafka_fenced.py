@@ -46,7 +46,7 @@ from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.held_claim import HeldClaim
 from sharedlogkv_replica.log.kafka_delivery import SEQUENCES, Delivery, Fate, build
-from sharedlogkv_replica.log.kafka_errors import SHUT_OUT, Verdict, name_of, verdict_of
+from sharedlogkv_replica.log.kafka_errors import SHUT_OUT, Verdict, describe_refusal, name_of, verdict_of
 from sharedlogkv_replica.log.kafka_wire import Producer
 
 _ADVICE: Final = "use a Kafka that fences producers by their epoch, or the write mode Leaderless"
@@ -180,7 +180,7 @@ def _failure(code: int) -> ReplicaError:
         case Verdict.TOO_LARGE:
             return RecordTooLarge("a batch is larger than the broker takes")
         case Verdict.REFUSED:
-            return LogRefused(f"the broker refuses our batch: {name_of(code)}")
+            return LogRefused(f"the broker refuses our batch: {describe_refusal(code)}")
         case verdict:
             assert verdict is Verdict.SEQUENCE_LOST, "the others are no final answers"
             return Fenced(f"the broker has lost our sequence, so our claim is spent: {name_of(code)}")

@@ -22,7 +22,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from sharedlogkv_replica.core.records import START, Batch, LogRecord, Offset, Position
 from sharedlogkv_replica.errors import LogRefused, LogTruncated, LogUnavailable, ReplicaError
 from sharedlogkv_replica.log.counters import LogCounters
-from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED, TRUNCATED, UNDECODABLE
+from sharedlogkv_replica.log.kafka_errors import ABSENT, DENIED, OF_THE_GROUP, TRUNCATED, UNDECODABLE, ask_for
+from sharedlogkv_replica.log.kafka_security import PLAINTEXT, Credentials, KafkaSecurity
 
 logger = logging.getLogger(__name__)
 
@@ -110,8 +111,9 @@ def _decode_with_errors(messages: Sequence[Message], position: Position) -> Deco
         elif code in TRUNCATED:
             failure = LogTruncated(f"the log does not have the position {position}: {text}")
         elif code in ABSENT or code in DENIED:
-            failure = LogRefused(f"the log can't be read: {text}")
-        else:
+            right = f"; {ask_for('Read', 'the topic')}" if code in DENIED else ""
+            failure = LogRefused(f"the log can't be read: {text}{right}")
+        elif code not in OF_THE_GROUP:
             errors.append(text)
     return Decoded(Batch(records, position, timestamp_ms), undecodable, errors, failure)
 
@@ -125,16 +127,25 @@ class KafkaReader:
         partition: its partition.
         start: where to begin; `START` means the beginning, wherever that is.
         counters: where to count; touched from the event loop only.
+        security: how to connect.
     """
 
     def __init__(
-        self, properties: Mapping[str, object], topic: str, partition: int, *, start: Position, counters: LogCounters
+        self,
+        properties: Mapping[str, object],
+        topic: str,
+        partition: int,
+        *,
+        start: Position,
+        counters: LogCounters,
+        security: KafkaSecurity = PLAINTEXT,
     ) -> None:
         self._properties = properties
         self._topic = topic
         self._partition = partition
         self._position = start
         self._counters = counters
+        self._security = security
         self._loop = asyncio.get_running_loop()
         self._handed_over: collections.deque[Decoded] = collections.deque()
         self._arrived = asyncio.Event()
@@ -142,6 +153,7 @@ class KafkaReader:
         self._stopping = threading.Event()
         self._ended: concurrent.futures.Future[BaseException | None] = concurrent.futures.Future()
         self._out_of_reach = False
+        self._in_trouble = False  # of the thread: an error came, and no record since
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
         """The batches, until `stop`.
@@ -227,14 +239,26 @@ class KafkaReader:
 
     def _consume(self) -> None:
         position = self._position
-        consumer = Consumer({**PROPERTIES, **self._properties, "error_cb": self._on_error}, logger=_Quiet())
+        while not self._stopping.is_set():
+            position = self._consume_from(position, self._security.read())
+
+    def _consume_from(self, position: Position, credentials: Credentials) -> Position:
+        """Reads until it is stopped, or is in trouble and the credentials have changed; the position to go on from."""
+        secured = self._security.client_properties(credentials)
+        callbacks = {"error_cb": self._on_error}
+        consumer = Consumer({**PROPERTIES, **self._properties, **secured, **callbacks}, logger=_Quiet())
+        self._in_trouble = False
         try:
             self._seek(consumer, position)
             begins_later = False
             while not self._stopping.is_set():
                 first = consumer.poll(POLL_SECONDS)
                 if first is None:
+                    if self._in_trouble and self._security.has_changed_since(credentials):
+                        logger.info("the Kafka credentials have changed", extra={"topic": self._topic})
+                        break
                     continue
+                self._in_trouble = False
                 decoded = decode([first, *consumer.consume(BATCH_RECORDS - 1, 0)], position)
                 if isinstance(decoded.failure, LogTruncated) and position == START and not begins_later:
                     # Asked for first, the beginning would cost every start half a second of the client's own waiting.
@@ -250,6 +274,7 @@ class KafkaReader:
                 consumer.close()
             except Exception as error:  # noqa: BLE001 # nothing more is asked of it, and it must not mask another error
                 logger.warning("a reader did not close well", extra={"topic": self._topic, "detail": repr(error)})
+        return position
 
     def _seek(self, consumer: Consumer, offset: int) -> None:
         consumer.assign([TopicPartition(self._topic, self._partition, offset)])
@@ -265,6 +290,9 @@ class KafkaReader:
         self._arrived.set()
 
     def _on_error(self, error: KafkaError) -> None:
+        if error.code() in OF_THE_GROUP:
+            return
+        self._in_trouble = True
         down = error.code() == KafkaError._ALL_BROKERS_DOWN
         self._loop.call_soon_threadsafe(lambda: self._note_error(error.str(), all_brokers_down=down))
 

@@ -32,7 +32,7 @@ from sharedlogkv_replica.errors import LogRefused, OutcomeUnknown, RecordTooLarg
 from sharedlogkv_replica.log.continuity import Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_delivery import SEQUENCES, Delivery, Fate, build, pause_seconds
-from sharedlogkv_replica.log.kafka_errors import Verdict, name_of, verdict_of
+from sharedlogkv_replica.log.kafka_errors import Verdict, describe_refusal, name_of, verdict_of
 from sharedlogkv_replica.log.kafka_wire import Producer
 
 
@@ -89,7 +89,7 @@ class BatchWriter:
                 case Verdict.TOO_LARGE:
                     raise RecordTooLarge(f"{len(batch)} bytes in one batch are more than the broker takes")
                 case Verdict.REFUSED:
-                    raise LogRefused(f"the broker refuses our batch: {name_of(code)}")
+                    raise LogRefused(f"the broker refuses our batch: {describe_refusal(code)}")
                 case verdict:
                     assert verdict is Verdict.SEQUENCE_LOST, "the others are no final answers"
             self._retire()
@@ -100,7 +100,7 @@ class BatchWriter:
         if self._producer is None:
             code, producer = await self._delivery.ask_leader(lambda connection: connection.take_producer_id(None))
             if code != 0:
-                raise LogRefused(f"the broker gives us no producer id: {name_of(code)}")
+                raise LogRefused(f"the broker gives us no producer id: {describe_refusal(code)}")
             self._producer, self._sequence = producer, 0
             self._counters.producer_ids += 1
         if self._unfenced is not None:

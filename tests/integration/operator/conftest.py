@@ -54,7 +54,9 @@ async def store(
 ) -> AsyncIterator[Store]:
     """A reconciler on the real things; the resource is not created yet."""
     metrics = Metrics()
-    pool = KafkaPool(lambda servers: ConfluentAdmin(servers, metrics=metrics, request_seconds=3), leases_limit=4)
+    pool = KafkaPool(
+        lambda servers, login: ConfluentAdmin(servers, metrics=metrics, login=login, request_seconds=3), leases_limit=4
+    )
     replica_client = HttpReplicaClient(request_seconds=0.5)
     reconciler = Reconciler(
         api_server,

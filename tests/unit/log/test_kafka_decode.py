@@ -70,12 +70,15 @@ def test_what_ends_reading_ends_it_behind_the_records_before_it(code: int, failu
     assert [offset for offset, _, _ in decoded.batch.records] == [5]
 
 
-@pytest.mark.parametrize(
-    "code", [KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.GROUP_AUTHORIZATION_FAILED, 12345]
-)
+@pytest.mark.parametrize("code", [KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, 12345])
 def test_what_the_client_gets_over_by_itself_is_only_noted(code: int) -> None:
     decoded = decode([event(code)], Position(5))
     assert (decoded.failure, decoded.errors, decoded.batch.position) == (None, ["text"], 5)
+
+
+def test_what_brokers_say_about_the_group_is_of_no_interest() -> None:
+    decoded = decode([event(KafkaError.GROUP_AUTHORIZATION_FAILED)], Position(5))
+    assert (decoded.failure, decoded.errors, decoded.batch.position) == (None, [], 5)
 
 
 MESSAGES = st.lists(

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Never
 
 import pytest
@@ -13,6 +14,7 @@ from sharedlogkv_replica.core.records import START
 from sharedlogkv_replica.errors import LogRefused, LogUnavailable
 from sharedlogkv_replica.log import kafka_reader
 from sharedlogkv_replica.log.kafka import KafkaLocation, KafkaLog
+from sharedlogkv_replica.log.kafka_security import KafkaSecurity
 from sharedlogkv_replica.log.kafka_wire import Address
 
 LOCATION = KafkaLocation([Address("127.0.0.1", 1)], "t")
@@ -55,10 +57,12 @@ async def read(log: KafkaLog) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_client_that_can_not_be_made_is_an_unavailable_log() -> None:
-    log = KafkaLog(LOCATION, client_properties={"no.such.property": "1"})
+async def test_a_client_that_can_not_be_made_is_an_unavailable_log(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.crt"
+    ca.write_text("no certificate")
+    log = KafkaLog(LOCATION, security=KafkaSecurity(tls=True, ca_file=ca))
     for _ in range(2):
-        with pytest.raises(LogUnavailable, match=r"no\.such\.property") as caught:
+        with pytest.raises(LogUnavailable, match=r"ssl\.ca\.pem") as caught:
             await read(log)
         assert isinstance(caught.value.__cause__, KafkaException)
 

@@ -6,6 +6,7 @@ import pytest
 
 from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable
 from sharedlogkv_operator.kafka_pool import KafkaPool
+from sharedlogkv_operator.kafka_security import Login
 from tests.support.operator_fakes import FakeKafka
 from tests.support.virtual_time import run as run_virtual
 
@@ -28,7 +29,8 @@ class Opener:
     def __init__(self) -> None:
         self.opened: list[ClosableKafka] = []
 
-    def __call__(self, servers: str) -> ClosableKafka:
+    def __call__(self, servers: str, login: Login) -> ClosableKafka:
+        del login
         self.opened.append(ClosableKafka(servers))
         return self.opened[-1]
 

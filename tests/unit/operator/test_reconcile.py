@@ -7,6 +7,7 @@ import pytest
 from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable, KubeRefused, KubeUnavailable
 from sharedlogkv_operator.leadership import LeaderReport
 from sharedlogkv_operator.pods import DELETION_COST
+from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaStatus
 from sharedlogkv_operator.status import Truth, parse_conditions
 from tests.support.operator_fakes import BROKER_DEFAULTS, Interfere
@@ -18,6 +19,12 @@ pytestmark = pytest.mark.asyncio
 DELETE = {"topic": {"reclaimPolicy": "Delete", "allowDataLoss": True}}
 LEADER = {"writeMode": "Leader"}
 FINALIZER = "sharedlog.dev/topic"
+FIT = {
+    **BROKER_DEFAULTS,
+    "cleanup.policy": "compact",
+    "min.insync.replicas": "2",
+    "message.timestamp.type": "LogAppendTime",
+}
 
 
 def failing(call: str, error: Exception) -> Interfere:
@@ -189,6 +196,89 @@ async def test_a_refusal_of_kafka_is_stalled_with_its_words_and_tried_again() ->
     assert result.backs_off
     stalled = world.condition("Stalled")
     assert (stalled.truth, stalled.reason, stalled.message) == (Truth.TRUE, "KafkaRefused", "POLICY_VIOLATION: no")
+
+
+LOGIN = {
+    "kafka": {
+        "bootstrapServers": "kafka:9093",
+        "tls": {"caSecretRef": {"name": "ca", "key": "ca.crt"}},
+        "sasl": {"mechanism": "PLAIN", "username": "alice", "passwordSecretRef": {"name": "user", "key": "password"}},
+    }
+}
+
+
+def put_secrets(world: World, password: str = "aHVzaA==") -> None:
+    world.kube.secrets["demo", "ca"] = {"data": {"ca.crt": "UEVN"}}
+    world.kube.secrets["demo", "user"] = {"data": {"password": password}}
+
+
+async def test_kafka_is_asked_with_what_the_secrets_hold_at_that_moment() -> None:
+    world = World()
+    world.create(spec=LOGIN)
+    put_secrets(world)
+    await world.reconcile()
+    world.serve()
+    await world.reconcile()
+    assert world.condition("Ready").truth is Truth.TRUE
+    world.take_writes()
+    put_secrets(world, "aGFzaA==")
+    await world.reconcile()
+    assert [dict(login.properties)["sasl.password"] for login in world.kafka.logins] == ["hush", "hush", "hash"]
+    assert world.take_writes() == [], "a rotated Secret changes nothing that we write"
+
+
+async def test_a_missing_secret_is_stalled_and_the_topic_is_unknown_until_it_is_there() -> None:
+    world = World()
+    world.create(spec=LOGIN)
+    result = await world.reconcile()
+    assert result.backs_off
+    assert world.condition("Stalled").reason == "SecretInvalid"
+    assert world.condition("TopicReady").truth is Truth.UNKNOWN
+    assert world.kafka.logins == [], "Kafka is not asked"
+    put_secrets(world)
+    await world.reconcile()
+    assert world.condition("TopicReady").truth is Truth.TRUE
+
+
+async def test_a_secret_that_may_not_be_read_is_told_as_such() -> None:
+    world = World(interfere=failing("get_secret", KubeRefused("secrets is forbidden")))
+    world.create(spec=LOGIN)
+    await world.reconcile()
+    assert world.condition("Ready").reason == "SecretInvalid"
+    assert "can't be read: secrets is forbidden" in world.condition("Ready").message
+
+
+async def test_a_login_that_kafka_refuses_leaves_the_replicas_and_their_login_alone() -> None:
+    world = await settled()
+    refusal = KafkaRefused("invalid credentials", reason=Reason.KAFKA_LOGIN_FAILED)
+    put_secrets(world)
+    world.kube.change_spec("demo", "store", **LOGIN)
+    before = world.deployment
+    set_interference(world, failing("describe_topic", refusal))
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "KafkaLoginFailed"
+    assert world.condition("TopicReady").truth is Truth.UNKNOWN
+    assert world.deployment == before
+    set_interference(world, lambda _: None)
+    await world.reconcile()
+    assert world.deployment is not None
+    assert world.deployment["spec"]["template"]["spec"]["volumes"][0]["name"] == "kafka"
+
+
+@pytest.mark.parametrize(("mode", "needed"), [("Leaderless", "Read and Write"), ("ReadOnly", "Read")])
+async def test_rights_that_the_replicas_lack_are_told_before_there_are_any(mode: str, needed: str) -> None:
+    world = World()
+    world.create(spec={"writeMode": mode})
+    world.kafka.add_topic("demo.store", replication_factor=3, config=FIT)
+    world.kafka.limit_rights("demo.store", "Describe")
+    await world.reconcile()
+    assert world.condition("TopicReady").reason == "KafkaAccessDenied"
+    assert world.condition("Ready").message == f"{needed} on demo.store"
+    assert world.deployment is None
+    assert "topic" not in world.status
+    world.kafka.limit_rights("demo.store", "Describe", *needed.split(" and "))
+    await world.reconcile()
+    assert world.condition("TopicReady").truth is Truth.TRUE
 
 
 async def test_a_busy_kafka_cluster_is_asked_again_soon_and_nothing_is_said_of_it() -> None:

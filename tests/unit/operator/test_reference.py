@@ -15,9 +15,11 @@ from sharedlogkv_operator.metrics import CONDITION_TYPES, Metrics
 from sharedlogkv_operator.reasons import STALLED, Reason
 from sharedlogkv_operator.spec import POD_SPEC_FIELDS
 from sharedlogkv_operator.topic import CREATION_DEFAULTS, OWNED_SETTINGS
+from tests.support.secured_kafka import LEAST_RIGHTS
 
 REPOSITORY = Path(__file__).parents[3]
 TEXT = (REPOSITORY / "docs/reference.md").read_text()
+RUNBOOK = (REPOSITORY / "docs/operations.md").read_text()
 CRD: dict[str, Any] = yaml.safe_load((REPOSITORY / "crds/sharedlogkvs.sharedlog.dev.yaml").read_text())
 SCHEMA: dict[str, Any] = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
 
@@ -39,7 +41,9 @@ def fields(schema: Mapping[str, Any], *, depth: int, prefix: str = "") -> Iterat
 
 
 def test_every_field_of_the_spec_and_of_the_status_is_there() -> None:
-    spec = set(fields(SCHEMA["spec"]["properties"], depth=2)) - {"resources.requests", "resources.limits"}
+    properties = SCHEMA["spec"]["properties"]
+    kafka = set(fields(properties["kafka"]["properties"], depth=3, prefix="kafka.")) | {"kafka.tls", "kafka.sasl"}
+    spec = (set(fields(properties, depth=2)) | kafka) - {"resources.requests", "resources.limits"}
     status = set(fields(SCHEMA["status"]["properties"], depth=1))
     documented = rows("The resource")
     assert set(documented) == spec | {"resources"} | status
@@ -115,6 +119,11 @@ def test_the_runbook_has_an_entry_for_every_reason_and_for_nothing_else() -> Non
 def test_every_annotation_by_which_something_is_asked_for_is_there() -> None:
     asked = {value for name, value in vars(names).items() if name.endswith("_ANNOTATION")} - {names.DIGEST_ANNOTATION}
     assert asked == set(re.findall(r"^\| `(sharedlog\.dev/[^`]+)` \|", TEXT, re.MULTILINE))
+
+
+def test_every_acl_that_is_ever_needed_is_there_and_no_other() -> None:
+    section = TEXT.split("\n## Kafka access\n")[1].split("\n## ")[0]
+    assert tuple(re.findall(r"^\| (Topic|TransactionalId) \| (\w+) \|", section, re.MULTILINE)) == LEAST_RIGHTS
 
 
 def test_every_event_is_there() -> None:

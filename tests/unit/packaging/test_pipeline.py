@@ -60,7 +60,7 @@ def test_integration_tests_alone_need_no_nodes_and_no_image() -> None:
 def test_on_the_user_s_cluster_no_testbed_is_touched_and_no_broker_is_broken() -> None:
     stages = stages_of("e2e", own_cluster=True)
     assert [stage.name for stage in stages] == ["venv", "e2e"]
-    assert stages[-1].command[-3:] == ("-m", "not faults", "-x")
+    assert stages[-1].command[-3:] == ("-m", "not faults and not secured", "-x")
 
 
 def test_a_testbed_that_is_to_be_kept_is_not_removed() -> None:

@@ -8,6 +8,7 @@ from sharedlogkv_replica.config import SETTINGS, Setting, parse_config
 from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.errors import ConfigError
+from sharedlogkv_replica.log.kafka_security import PLAINTEXT, KafkaSecurity
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "replica.md"
 
@@ -44,6 +45,20 @@ def test_the_default_level_of_a_read_is_one_that_the_replica_can_serve() -> None
         parse_config([*arguments, "--write-mode", "ReadOnly"], {})
     with pytest.raises(ConfigError, match="must be one of eventual, bounded, session, linearizable"):
         parse_config(["--log", "memory:", "--default-consistency", "strong"], {})
+
+
+def test_how_to_connect_to_kafka_is_told_as_one() -> None:
+    assert parse_config(["--log", "memory:"], {}).kafka_security == PLAINTEXT
+    flags = ["--kafka-tls", "true", "--kafka-ca-file", "/ca.crt", "--kafka-sasl-mechanism", "PLAIN"]
+    flags += ["--kafka-sasl-username", "alice", "--kafka-sasl-password-file", "/password"]
+    security = parse_config(["--log", "memory:", *flags], {}).kafka_security
+    assert security == KafkaSecurity(True, Path("/ca.crt"), None, None, "PLAIN", "alice", Path("/password"))
+
+
+def test_a_contradiction_in_how_to_connect_to_kafka_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(["--log", "memory:", "--kafka-ca-file", "/ca.crt", "--kafka-sasl-username", "alice"], {})
+    assert len(str(caught.value).splitlines()) == 2
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", "1e9"])
