@@ -1,7 +1,6 @@
 """Fixtures of the tests against a real Kafka and a real API server; there need be no nodes."""
 
 import json
-import os
 import uuid
 from collections.abc import Generator, Iterator
 
@@ -10,7 +9,6 @@ import pytest
 from tests.support.cluster import REPOSITORY, Cluster
 from tests.support.diagnosis import broker_sections
 from tests.support.environment import Environment
-from tests.support.secured_kafka import SecuredKafka
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +29,6 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "--filename", "-", stdin=json.dumps(manifest))
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
-
-
-@pytest.fixture(scope="session")
-def secured_kafka(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> SecuredKafka:
-    """The Kafka of the testbed, at its listeners that demand a login."""
-    assert environment.testbed, "this needs the testbed's users: deselect it on a Kafka of yours by -m 'not secured'"
-    return SecuredKafka(os.environ, tmp_path_factory.mktemp("kafka"))
 
 
 @pytest.hookimpl(wrapper=True)
