@@ -7,6 +7,7 @@ import sys
 from sharedlogkv_operator.app import run
 from sharedlogkv_operator.config import parse_config
 from sharedlogkv_operator.errors import ConfigError
+from sharedlogkv_operator.lease_holder import LeaseLost
 from sharedlogkv_operator.logs import configure_logs, log
 from sharedlogkv_operator.watcher import WatchEnded
 
@@ -20,7 +21,7 @@ def main() -> None:
     except ConfigError as error:
         print(f"sharedlogkv-operator: {error}", file=sys.stderr)
         sys.exit(2)
-    except WatchEnded as error:
+    except (WatchEnded, LeaseLost) as error:
         log.exception("ended", error)
         sys.exit(1)
 

@@ -4,6 +4,7 @@ import asyncio
 import platform
 import random
 import signal
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -12,12 +13,13 @@ import kopf
 from kubernetes.aio.client import Configuration
 
 from sharedlogkv_operator.config import Config
-from sharedlogkv_operator.controller import Controller
+from sharedlogkv_operator.controller import STUCK_SECONDS, Controller
 from sharedlogkv_operator.errors import ConfigError, KubeRefused, KubeUnavailable
 from sharedlogkv_operator.http_server import HttpServer
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
 from sharedlogkv_operator.kafka_pool import KafkaPool
 from sharedlogkv_operator.kube import ApiServer, load_configuration
+from sharedlogkv_operator.lease_holder import LeaseHolder
 from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.reconcile import Reconciler
@@ -28,12 +30,14 @@ CRD_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 8.0
 """How long reconciles under way may go on after the signal to stop."""
 
+Ending = asyncio.Task[bool] | asyncio.Task[None]
+
 
 async def run(config: Config, *, on_listening: Callable[[int], None] = lambda port: None) -> None:
     """Runs the operator until SIGTERM or SIGINT.
 
-    Start: the HTTP port (alive, not ready), workers, the CRD is awaited, watches. Stop: no new pass, those under way
-    end, watches end, clients close.
+    Start: the HTTP port (alive, not ready), the Lease is awaited, workers, the CRD is awaited, watches. Stop: no new
+    pass, those under way end, watches end, the Lease is released, clients close.
 
     Args:
         config: what to run with.
@@ -42,6 +46,7 @@ async def run(config: Config, *, on_listening: Callable[[int], None] = lambda po
     Raises:
         ConfigError: there is no way to log in to Kubernetes, or the port is taken.
         WatchEnded: the watches broke down for good; a restart is the cure.
+        LeaseLost: another operator may be at work; a restart makes this one stand by.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -95,8 +100,15 @@ class Operator:
             log_in,
             namespaces=config.namespaces,
         )
+        self._lease_holder: LeaseHolder | None = None
+        if config.lease is not None:
+            namespace, name = config.lease
+            me = f"{platform.node()}-{uuid.uuid4().hex[:8]}"
+            self._lease_holder = LeaseHolder(
+                self._kube, namespace=namespace, name=name, me=me, now=lambda: datetime.now(UTC)
+            )
         self._http = HttpServer(
-            find_stall=self._controller.find_stall,
+            find_stall=self._find_stall,
             find_unreadiness=self._find_unreadiness,
             render_metrics=self._render_metrics,
         )
@@ -115,22 +127,52 @@ class Operator:
         on_listening(port)
         log.info("started", http_port=port, namespaces=self._config.namespaces or "all")
         stopping = asyncio.create_task(stop.wait())
-        working = asyncio.create_task(self._controller.run())
         try:
-            await self._await_crd(stopping)
-            if not stopping.done():
+            if self._lease_holder is None:
+                await self._work(stopping, holding=None)
+            else:
+                await self._lead(self._lease_holder, stopping)
+        finally:
+            stopping.cancel()
+        log.info("stopped")
+
+    async def _lead(self, lease_holder: LeaseHolder, stopping: "asyncio.Task[bool]") -> None:
+        """Works while it holds the Lease, once that is free."""
+        acquiring = asyncio.create_task(lease_holder.acquire())
+        await asyncio.wait({stopping, acquiring}, return_when=asyncio.FIRST_COMPLETED)
+        if not acquiring.done():
+            acquiring.cancel()
+            await asyncio.wait({acquiring})
+            return
+        acquiring.result()
+        holding = asyncio.create_task(lease_holder.hold())
+        try:
+            await self._work(stopping, holding=holding)
+        finally:
+            holding.cancel()
+            await asyncio.wait({holding})
+            await lease_holder.release()
+
+    async def _work(self, stopping: "asyncio.Task[bool]", *, holding: "asyncio.Task[None] | None") -> None:
+        """Reconciles until it is to stop, or `holding` has failed: then what is under way is cut off."""
+        working = asyncio.create_task(self._controller.run())
+        ends: set[Ending] = {stopping} if holding is None else {stopping, holding}
+        try:
+            await self._await_crd(ends)
+            if not any(task.done() for task in ends):
                 self._watcher.start()
                 watching = asyncio.create_task(self._watcher.wait())
-                await asyncio.wait({stopping, watching}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({*ends, watching}, return_when=asyncio.FIRST_COMPLETED)
                 if watching.done():
                     watching.result()
                 watching.cancel()
+            if holding is not None and holding.done():
+                working.cancel()
+                holding.result()
         finally:
-            stopping.cancel()
             log.info("stopping")
             await self._stop_working(working)
             await self._watcher.stop()
-        log.info("stopped")
 
     async def close(self) -> None:
         """Closes what is open."""
@@ -139,10 +181,10 @@ class Operator:
         await self._kafka.close()
         await self._kube.close()
 
-    async def _await_crd(self, stopping: "asyncio.Task[bool]") -> None:
-        """Returns when the API server serves our kind in every namespace, or the operator is to stop."""
+    async def _await_crd(self, ends: set[Ending]) -> None:
+        """Returns when the API server serves our kind in every namespace, or one of `ends` is done."""
         namespaces = self._config.namespaces or (None,)
-        while not stopping.done():
+        while not any(task.done() for task in ends):
             try:
                 served = await asyncio.gather(*(self._kube.is_served(namespace) for namespace in namespaces))
                 if all(served):
@@ -150,7 +192,7 @@ class Operator:
                 log.warning("the CRD is not installed, or is not served yet: waiting for it")
             except (KubeUnavailable, KubeRefused) as error:
                 log.warning("the SharedLogKV resources can't be read: trying again", error=str(error))
-            await asyncio.wait({stopping}, timeout=CRD_SECONDS)
+            await asyncio.wait(ends, timeout=CRD_SECONDS, return_when=asyncio.FIRST_COMPLETED)
 
     async def _stop_working(self, working: "asyncio.Task[None]") -> None:
         self._controller.stop()
@@ -160,11 +202,19 @@ class Operator:
             working.cancel()
             await asyncio.wait({working})
 
+    def _find_stall(self) -> str | None:
+        if self._lease_holder is not None and self._lease_holder.tick_age_seconds > STUCK_SECONDS:
+            return f"the Lease was not looked at for {self._lease_holder.tick_age_seconds:.0f} s"
+        return self._controller.find_stall()
+
     def _find_unreadiness(self) -> str | None:
+        if self._lease_holder is not None and self._lease_holder.is_standing_by:
+            return None
         return None if self._watcher.is_ready else "not watching yet"
 
     def _render_metrics(self) -> bytes:
         self._controller.show_metrics()
+        self._metrics.leader.set(self._lease_holder is None or self._lease_holder.is_leading)
         return self._metrics.render()
 
 

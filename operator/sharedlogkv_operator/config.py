@@ -25,6 +25,7 @@ class Config:
         log_level: what is logged.
         workers: how many reconciles may be under way.
         resync_seconds: how long until a settled resource is looked at again, give or take.
+        lease: namespace and name of the Lease to hold while at work; None where there is one operator only.
     """
 
     replica_image: str
@@ -34,6 +35,7 @@ class Config:
     log_level: str = "info"
     workers: int = 8
     resync_seconds: float = 15.0
+    lease: tuple[str, str] | None = None
 
 
 VARIABLES: Final[Mapping[str, str]] = {
@@ -44,6 +46,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "LOG_LEVEL": "debug, info, warning or error; info",
     "WORKERS": "how many resources are reconciled at a time; 8",
     "RESYNC_SECONDS": "a settled resource is looked at again after so long; 15",
+    "LEASE": "namespace/name of the Lease that the one of several operators holds that works; none unless given",
 }
 """Every variable, without its prefix, and what it means."""
 
@@ -70,6 +73,7 @@ def parse_config(arguments: Sequence[str], environment: Mapping[str, str]) -> Co
         log_level=reader.read_choice("LOG_LEVEL", LOG_LEVELS, default="info"),
         workers=int(reader.read_number("WORKERS", default=8, least=1, most=256)),
         resync_seconds=reader.read_number("RESYNC_SECONDS", default=15, least=1, most=3600),
+        lease=reader.read_lease("LEASE"),
     )
     if problems:
         raise ConfigError("\n".join(problems))
@@ -102,6 +106,13 @@ class _Reader:
             self.problems.append(f"{PREFIX}{name} is {text!r}, must be a whole number from {least} to {most}")
             return default
         return int(text)
+
+    def read_lease(self, name: str) -> tuple[str, str] | None:
+        text = self.values[name]
+        namespace, _, lease = text.partition("/")
+        if text and not (NAMESPACE.fullmatch(namespace) and NAMESPACE.fullmatch(lease)):
+            self.problems.append(f"{PREFIX}{name} is {text!r}, must be NAMESPACE/NAME")
+        return (namespace, lease) if text else None
 
     def read_namespaces(self, name: str) -> tuple[str, ...]:
         namespaces = tuple(dict.fromkeys(part.strip() for part in self.values[name].split(",") if part.strip()))

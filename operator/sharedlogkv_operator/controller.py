@@ -57,6 +57,8 @@ class Controller:
         self._resync_seconds = resync_seconds
         self._chance = chance
         self._conditions: dict[str, tuple[Condition, ...]] = {}
+        self._clock = asyncio.get_running_loop().time
+        self._ticked_at = self._clock()
 
     async def run(self) -> None:
         """Works until `stop`. A worker never fails."""
@@ -72,6 +74,10 @@ class Controller:
             return f"a reconcile has run for {self.queue.longest_run_seconds:.0f} s"
         if self.queue.oldest_wait_seconds > STUCK_SECONDS:
             return f"a resource has waited for {self.queue.oldest_wait_seconds:.0f} s"
+        # Every resource comes back, so that where there is one, passes end again and again.
+        silence = self._clock() - self._ticked_at
+        if self._conditions and silence > max(STUCK_SECONDS, 2 * self._resync_seconds):
+            return f"no reconcile has ended for {silence:.0f} s"
         return None
 
     def show_metrics(self) -> None:
@@ -89,6 +95,7 @@ class Controller:
             try:
                 self._settle(key, await self._pass(key))
             finally:
+                self._ticked_at = self._clock()
                 self._metrics.reconcile_seconds.observe(time.monotonic() - started)
                 self.queue.done(key)
 

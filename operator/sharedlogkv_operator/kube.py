@@ -29,6 +29,7 @@ PAGE_LIMIT: Final = 500
 
 RESOURCE_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{{namespace}}/{names.PLURAL}/{{name}}"
 COLLECTION_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}{{where}}/{names.PLURAL}"
+LEASES_PATH: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 CHILD_PATHS: Final[Mapping[str, str]] = {
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
     "Service": "/api/v1/namespaces/{namespace}/services/{name}",
@@ -233,6 +234,19 @@ class ApiServer:
             "lastTimestamp": event["lastTimestamp"],
         }
         await self._find("PATCH", path, body=repetition, content_type=MERGE_PATCH)
+
+    async def get_lease(self, namespace: str, name: str) -> JsonObject | None:
+        """See `LeaseClient`."""
+        return await self._find("GET", f"{LEASES_PATH.format(namespace=namespace)}/{name}")
+
+    async def write_lease(self, manifest: JsonObject) -> JsonObject:
+        """See `LeaseClient`."""
+        metadata = manifest["metadata"]
+        assert isinstance(metadata, Mapping)
+        collection = LEASES_PATH.format(namespace=metadata["namespace"])
+        if "resourceVersion" not in metadata:
+            return await self._request("POST", collection, body=manifest)
+        return await self._request("PUT", f"{collection}/{metadata['name']}", body=manifest)
 
     async def is_served(self, namespace: str | None) -> bool:
         """Whether the API server knows our kind, that is, whether the CRD is installed.

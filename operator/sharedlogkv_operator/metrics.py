@@ -60,6 +60,9 @@ class Metrics:
             ["condition", "status"],
             registry=self.registry,
         )
+        self.leader = Gauge(
+            "slkv_operator_leader", "1 for the operator that works, 0 for one that stands by.", registry=self.registry
+        )
         self.kube_requests = Counter(
             "slkv_operator_kube_requests",
             "Requests to the API server, by method and HTTP status ('unreachable' for none).",

@@ -54,19 +54,24 @@ def test_helm_finds_nothing_to_complain_of(cluster: Cluster) -> None:
     assert "0 chart(s) failed" in cluster.helm("lint", "--strict", str(CHART))
 
 
-def test_the_defaults_make_one_operator_for_the_whole_cluster(cluster: Cluster) -> None:
+def test_the_defaults_make_two_operators_for_the_whole_cluster_of_which_one_works(cluster: Cluster) -> None:
     manifests = render(cluster)
     assert sorted(m["kind"] for m in manifests) == [
+        "ClusterRole",
         "ClusterRole",
         "ClusterRole",
         "ClusterRole",
         "ClusterRoleBinding",
         "CustomResourceDefinition",
         "Deployment",
+        "PodDisruptionBudget",
+        "Role",
+        "RoleBinding",
         "ServiceAccount",
     ]
     deployment = one(manifests, "Deployment")["spec"]
-    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    assert deployment["replicas"] == 2
+    assert variables(manifests)["SLKV_OPERATOR_LEASE"] == "ops/shop-sharedlogkv"
     assert variables(manifests)["SLKV_OPERATOR_NAMESPACES"] == ""
 
 
@@ -102,9 +107,11 @@ def test_a_label_of_the_chart_s_own_can_t_be_given_to_the_pod(cluster: Cluster) 
 def test_with_namespaces_the_operator_has_rights_there_and_nowhere_else(cluster: Cluster) -> None:
     manifests = render(cluster, watchNamespaces=["a", "b"], rbac__aggregateRoles=False)
     assert not [m for m in manifests if m["kind"] in ("ClusterRole", "ClusterRoleBinding")]
-    assert [m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role"] == ["a", "b"]
+    assert [m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role"] == ["a", "b", "ops"]
     bindings = [m for m in manifests if m["kind"] == "RoleBinding"]
-    assert [m["metadata"]["namespace"] for m in bindings] == ["a", "b"]
+    assert [m["metadata"]["namespace"] for m in bindings] == ["a", "b", "ops"]
+    (lease,) = [m for m in manifests if m["kind"] == "Role" and m["metadata"]["namespace"] == "ops"]
+    assert {resource for rule in lease["rules"] for resource in rule["resources"]} == {"leases"}
     account = one(manifests, "ServiceAccount")["metadata"]
     for binding in bindings:
         assert binding["subjects"] == [
@@ -115,7 +122,7 @@ def test_with_namespaces_the_operator_has_rights_there_and_nowhere_else(cluster:
 
 def test_roles_and_cluster_role_hold_the_same_rules(cluster: Cluster) -> None:
     wide = one(render(cluster), "ClusterRole", "shop-sharedlogkv")["rules"]
-    narrow = one(render(cluster, watchNamespaces=["a"]), "Role")["rules"]
+    narrow = one(render(cluster, watchNamespaces=["a"]), "Role", "shop-sharedlogkv")["rules"]
     assert wide == narrow
 
 
@@ -197,6 +204,33 @@ def test_every_pod_setting_reaches_the_pod(cluster: Cluster) -> None:
     shown = variables(manifests)
     assert (shown["SLKV_OPERATOR_HTTP_PORT"], shown["SLKV_OPERATOR_LOG_LEVEL"]) == ("9999", "debug")
     assert (shown["SLKV_OPERATOR_WORKERS"], shown["SLKV_OPERATOR_RESYNC_SECONDS"]) == ("3", "60")
+
+
+def test_replicas_of_the_operator_are_spread_and_drained_one_at_a_time(cluster: Cluster) -> None:
+    manifests = render(cluster)
+    deployment = one(manifests, "Deployment")["spec"]
+    selector = deployment["selector"]
+    assert one(manifests, "PodDisruptionBudget")["spec"]["selector"] == selector
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert spread["labelSelector"] == selector
+
+
+def test_a_single_operator_has_no_budget_that_could_block_a_drain(cluster: Cluster) -> None:
+    assert not [m for m in render(cluster, replicas=1) if m["kind"] == "PodDisruptionBudget"]
+    disabled = render(cluster, podDisruptionBudget__enabled=False)
+    assert not [m for m in disabled if m["kind"] == "PodDisruptionBudget"]
+
+
+def test_a_spread_of_one_s_own_takes_the_place_of_the_default(cluster: Cluster) -> None:
+    hard = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    other = {**hard, "labelSelector": {"matchLabels": {"a": "b"}}}
+    deployment = one(render(cluster, topologySpreadConstraints=[hard, other]), "Deployment")["spec"]
+    first, second = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert first == {**hard, "labelSelector": deployment["selector"]}
+    assert second == other
+    none = one(render(cluster, topologySpreadConstraints=[]), "Deployment")["spec"]["template"]["spec"]
+    assert "topologySpreadConstraints" not in none
 
 
 def test_a_service_account_of_one_s_own_is_used_and_bound(cluster: Cluster) -> None:
@@ -298,12 +332,15 @@ def test_a_real_api_server_takes_each_example(cluster: Cluster, namespace: str, 
     assert "created (server dry run)" in cluster.kubectl(*words, namespace=namespace)
 
 
-def test_the_cluster_s_edit_and_view_roles_come_to_include_stores(cluster: Cluster) -> None:
+def test_the_cluster_s_view_edit_and_admin_roles_come_to_include_stores(cluster: Cluster) -> None:
     manifests = render(cluster)
-    view, edit = (one(manifests, "ClusterRole", f"shop-sharedlogkv-{role}") for role in ("view", "edit"))
+    view, edit, admin = (
+        one(manifests, "ClusterRole", f"shop-sharedlogkv-{role}") for role in ("view", "edit", "admin")
+    )
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
     assert {k for k in view["metadata"]["labels"] if k.startswith(prefix)} == {
         prefix + r for r in ("view", "edit", "admin")
     }
     assert {k for k in edit["metadata"]["labels"] if k.startswith(prefix)} == {prefix + r for r in ("edit", "admin")}
+    assert {k for k in admin["metadata"]["labels"] if k.startswith(prefix)} == {prefix + "admin"}
     assert {verb for rule in view["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}

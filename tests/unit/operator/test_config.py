@@ -21,9 +21,12 @@ def test_every_variable_is_read() -> None:
         "SLKV_OPERATOR_LOG_LEVEL": "debug",
         "SLKV_OPERATOR_WORKERS": "3",
         "SLKV_OPERATOR_RESYNC_SECONDS": "60",
+        "SLKV_OPERATOR_LEASE": "ops/operator",
     }
     assert {name.removeprefix("SLKV_OPERATOR_") for name in environment} == set(VARIABLES)
-    assert parse_config([], environment) == Config("image:1", ("a", "b"), "127.0.0.1", 0, "debug", 3, 60)
+    assert parse_config([], environment) == Config(
+        "image:1", ("a", "b"), "127.0.0.1", 0, "debug", 3, 60, ("ops", "operator")
+    )
 
 
 def test_a_flag_wins_over_its_variable_and_namespace_may_be_repeated() -> None:
@@ -41,13 +44,22 @@ def test_all_problems_are_told_together() -> None:
         "SLKV_OPERATOR_HTTP_PORT": "65536",
         "SLKV_OPERATOR_WORKERS": "many",
         "SLKV_OPERATOR_LOG_LEVEL": "loud",
+        "SLKV_OPERATOR_LEASE": "operator",
         "SLKV_OPERATOR_REPLICA_IMGAE": "x",
     }
     with pytest.raises(ConfigError) as caught:
         parse_config([], environment)
     lines = str(caught.value).splitlines()
-    assert len(lines) == 6
-    for wanted in ("REPLICA_IMAGE is not set", "'Upper'", "'65536'", "'many'", "'loud'", "REPLICA_IMGAE: no such"):
+    assert len(lines) == 7
+    for wanted in (
+        "REPLICA_IMAGE is not set",
+        "NAMESPACE/NAME",
+        "'Upper'",
+        "'65536'",
+        "'many'",
+        "'loud'",
+        "REPLICA_IMGAE: no such",
+    ):
         assert any(wanted in line for line in lines), wanted
 
 
