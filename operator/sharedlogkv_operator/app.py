@@ -73,7 +73,9 @@ class Operator:
         """
         self._config = config
         self._metrics = Metrics()
-        self._kube = ApiServer(configuration, metrics=self._metrics, namespaces=config.namespaces)
+        self._kube = ApiServer(
+            configuration, metrics=self._metrics, namespaces=config.namespaces, reload=load_configuration
+        )
         # A cluster that is down may hold half of the workers, never all.
         self._kafka = KafkaPool(
             lambda servers, login: ConfluentAdmin(servers, metrics=self._metrics, login=login),

@@ -13,6 +13,9 @@ Enqueue = Callable[[str], None]
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 
 RECONNECT_SECONDS = 600
+SILENCE_SECONDS = 70
+"""A watch is given up that brought nothing for so long: the API server sends a bookmark about every 60 s."""
+
 REQUEST_SECONDS = 30
 CONNECT_SECONDS = 10
 
@@ -93,6 +96,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = RECONNECT_SECONDS
     settings.watching.client_timeout = RECONNECT_SECONDS + 60
     settings.watching.connect_timeout = CONNECT_SECONDS
+    settings.watching.inactivity_timeout = SILENCE_SECONDS
     settings.watching.label_selectors["apps", "v1", "deployments"] = names.CLUSTER_LABEL
     settings.networking.request_timeout = REQUEST_SECONDS
     settings.networking.connect_timeout = CONNECT_SECONDS

@@ -7,7 +7,7 @@ renewal. Paths are written out: the operator knows its kinds, so it needs no dis
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final, Protocol
@@ -120,7 +120,12 @@ class ApiServer:
     """The API server, over one shared HTTP session."""
 
     def __init__(
-        self, configuration: kubernetes_client.Configuration, *, metrics: Metrics, namespaces: Sequence[str] = ()
+        self,
+        configuration: kubernetes_client.Configuration,
+        *,
+        metrics: Metrics,
+        namespaces: Sequence[str] = (),
+        reload: Callable[[], Awaitable[kubernetes_client.Configuration]] | None = None,
     ) -> None:
         """Connects on first use.
 
@@ -128,10 +133,13 @@ class ApiServer:
             configuration: where the API server is, and how to log in.
             metrics: where requests are counted.
             namespaces: where there are resources of ours; empty for the whole cluster.
+            reload: reads anew how to log in, when a token was refused.
         """
         self._namespaces = tuple(namespaces)
+        self._configuration = configuration
         self._client = kubernetes_client.ApiClient(configuration)
         self._metrics = metrics
+        self._reload = reload
 
     async def get_resource(self, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
@@ -317,6 +325,8 @@ class ApiServer:
         message = str(answer.get("message", f"status {status}"))
         if status == HTTPStatus.NOT_FOUND:
             raise _NotFound(message)
+        if status == HTTPStatus.UNAUTHORIZED and self._reload is not None:
+            self._configuration.api_key = (await self._reload()).api_key
         if status in TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise KubeUnavailable(message)
         raise KubeRefused(message)

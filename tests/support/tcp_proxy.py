@@ -22,6 +22,7 @@ class _Passage:
     held: list[bytes] = field(default_factory=list)
     late_answers: bytearray = field(default_factory=bytearray)
     holds: bool = False
+    is_frozen: bool = False
     request: int = -1
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
@@ -60,6 +61,11 @@ class TcpProxy:
                 passage.to_server.write(chunk)
             passage.held.clear()
 
+    def freeze(self) -> None:
+        """From now on nothing passes on the connections that there are, and nobody is told; new ones work."""
+        for passage in self._passages:
+            passage.is_frozen = True
+
     def cut(self) -> None:
         """Breaks every connection that holds nothing back."""
         for passage in self._passages:
@@ -88,6 +94,8 @@ class TcpProxy:
         with contextlib.suppress(ConnectionError):
             while chunk := await source.read(1 << 20):
                 passage.request = int.from_bytes(chunk[4:6], "big")  # behind the length of the request
+                if passage.is_frozen:
+                    continue
                 if self.hold_requests or passage.holds:
                     passage.holds = True
                     passage.held.append(chunk)
@@ -99,6 +107,8 @@ class TcpProxy:
     async def _forward_answers(self, source: asyncio.StreamReader, passage: _Passage) -> None:
         with contextlib.suppress(ConnectionError):
             while chunk := await source.read(1 << 20):
+                if passage.is_frozen:
+                    continue
                 if passage.holds:
                     passage.late_answers += chunk
                 elif passage.request == self.lose_answers_to:

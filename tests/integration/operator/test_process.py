@@ -2,19 +2,13 @@
 
 import asyncio
 import base64
-import json
-import os
 import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 import yaml
@@ -23,80 +17,13 @@ from sharedlogkv_operator.kafka_admin import ConfluentAdmin
 from tests.support.cluster import CHART, Cluster
 from tests.support.environment import Environment
 from tests.support.kubernetes import KubeApi, build_store, condition, until
+from tests.support.operator_process import environment_of, running
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
 Manifest = dict[str, Any]
 
 NOWHERE = "127.0.0.1:1"
-CALM_SECONDS = 3600
-"""A resync interval that no test lives to see: what happens, happens by watches."""
-
-
-@dataclass(slots=True)
-class Running:
-    """An operator's process, its HTTP port, and what it has logged."""
-
-    process: asyncio.subprocess.Process
-    port: int
-    lines: list[Manifest]
-
-    async def get(self, path: str) -> tuple[int, str]:
-        """An answer of its HTTP port."""
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://127.0.0.1:{self.port}{path}") as response,
-        ):
-            return response.status, await response.text()
-
-    async def is_ready(self) -> bool:
-        """Whether it says that it is ready."""
-        return (await self.get("/readyz"))[0] == 200
-
-    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Sends it the signal; its exit status."""
-        self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), 30)
-
-
-def environment_of(kubeconfig: Path | str, **variables: object) -> dict[str, str]:
-    """The process's environment; `variables` are the operator's own, in lower case."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("SLKV_")}
-    defaults = {
-        "replica_image": "localhost/sharedlogkv-absent:0",
-        "http_host": "127.0.0.1",
-        "http_port": 0,
-        "resync_seconds": CALM_SECONDS,
-    }
-    ours = {f"SLKV_OPERATOR_{key.upper()}": str(value) for key, value in {**defaults, **variables}.items()}
-    return {**inherited, "KUBECONFIG": str(kubeconfig), **ours}
-
-
-@asynccontextmanager
-async def running(kubeconfig: Path | str, **variables: object) -> AsyncIterator[Running]:
-    """An operator that listens; killed in the end, if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "sharedlogkv_operator"),
-        env=environment_of(kubeconfig, **variables),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    started = json.loads(await process.stdout.readline())
-    assert started["message"] == "started"
-    operator = Running(process, started["http_port"], [started])
-    reading = asyncio.create_task(read_lines(process.stdout, operator.lines))
-    try:
-        yield operator
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await reading
-
-
-async def read_lines(stream: asyncio.StreamReader, lines: list[Manifest]) -> None:
-    while line := await stream.readline():
-        lines.append(json.loads(line))
 
 
 @pytest_asyncio.fixture
@@ -308,7 +235,8 @@ async def test_without_rights_it_waits_and_says_so_and_goes_on_once_it_has_them(
     environment: Environment, api: KubeApi, kubeconfig: Path, namespace: str, topic: str
 ) -> None:
     bindings = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
-    (binding,) = (await api.call("GET", bindings))["items"]
+    found = (await api.call("GET", bindings))["items"]
+    (binding,) = [item for item in found if not item["metadata"]["name"].endswith("-lease")]
     name = binding["metadata"]["name"]
     await api.call("DELETE", f"{bindings}/{name}")
     async with running(kubeconfig, namespaces=namespace) as operator:

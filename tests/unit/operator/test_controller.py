@@ -187,6 +187,27 @@ def test_stopping_lets_the_pass_under_way_end_and_begins_no_other() -> None:
     run_virtual(main())
 
 
+def test_the_operator_is_stuck_when_it_no_longer_comes_back_to_the_resources_that_it_knows() -> None:
+    async def main() -> None:
+        world = World()
+        controller = build(world, Metrics())
+        await asyncio.sleep(1000)
+        assert controller.find_stall() is None, "there is nothing to come back to"
+        world.create()
+        controller.queue.add("demo/store")
+        working = asyncio.create_task(controller.run())
+        await asyncio.sleep(1000)
+        assert controller.find_stall() is None
+        working.cancel()
+        controller.queue.stop()  # loses every timer
+        await asyncio.sleep(100)
+        assert controller.find_stall() is None
+        await asyncio.sleep(200)
+        assert "no reconcile has ended for" in str(controller.find_stall())
+
+    run_virtual(main())
+
+
 def test_the_operator_is_stuck_when_a_pass_or_a_resource_in_the_queue_is_too_old() -> None:
     async def main() -> None:
         controller = build(World(), Metrics())
