@@ -13,7 +13,9 @@ Invariants:
 1. A key is never handed to two workers at a time.
 2. What happens to a key after its reconcile began is followed by another reconcile: nothing is lost.
 3. Of several delayed adds of a key the earliest holds.
-4. A key that was added is handed out in the order of the adds.
+4. News goes first: a key that was added because something happened is handed out before those whose time has come, so
+   that resources which are only looked at again and again delay no change. Of each kind, in the order of the adds; and
+   after so many of the first kind in a row, one of the second, so that none waits for ever.
 
 Source: k8s.io/client-go/util/workqueue, "queue.go", "delaying_queue.go", "default_rate_limiters.go". Written anew.
 All methods are called from one event loop, whose clock is used.
@@ -24,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+NEWS_IN_A_ROW: Final = 8
 BACKOFF_FACTOR: Final = 2.0
 JITTER: Final = 0.3
 
@@ -68,7 +71,10 @@ class WorkQueue:
         self._backoff = backoff
         self._chance = chance
         self._clock = asyncio.get_running_loop().time
-        self._waiting: dict[str, float] = {}  # since when; a dict keeps the order of insertion
+        # Since when; a dict keeps the order of insertion. A key is in one of them at most.
+        self._news: dict[str, float] = {}
+        self._due: dict[str, float] = {}
+        self._news_in_a_row = 0
         self._running: dict[str, float] = {}  # since when
         self._dirty: dict[str, None] = {}
         self._delayed: dict[str, asyncio.TimerHandle] = {}
@@ -80,14 +86,16 @@ class WorkQueue:
 
     def add(self, key: str) -> None:
         """Has the key reconciled as soon as a worker is free. Without effect once stopped."""
-        if self._is_stopped or key in self._waiting:
+        if self._is_stopped or key in self._news:
             return
         if key in self._running:
             self._dirty[key] = None
-            return
-        self._waiting[key] = self._clock()
-        self._on_add()
-        self._wake_one()
+        elif key in self._due:
+            self._news[key] = self._due.pop(key)
+        else:
+            self._news[key] = self._clock()
+            self._on_add()
+            self._wake_one()
 
     def add_after(self, key: str, delay_seconds: float) -> None:
         """Adds the key after a while, unless it is to be added earlier anyhow."""
@@ -121,7 +129,7 @@ class WorkQueue:
         Raises:
             QueueStopped: there will be no further key.
         """
-        while not self._waiting:
+        while not self._news and not self._due:
             if self._is_stopped:
                 raise QueueStopped
             taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -137,8 +145,11 @@ class WorkQueue:
                     self._takers.remove(taker)
         if self._is_stopped:
             raise QueueStopped
-        key = next(iter(self._waiting))
-        del self._waiting[key]
+        takes_news = self._news and (not self._due or self._news_in_a_row < NEWS_IN_A_ROW)
+        self._news_in_a_row = self._news_in_a_row + 1 if takes_news else 0
+        lane = self._news if takes_news else self._due
+        key = next(iter(lane))
+        del lane[key]
         self._running[key] = self._clock()
         return key
 
@@ -152,7 +163,8 @@ class WorkQueue:
     def stop(self) -> None:
         """Hands out no further key; what is running may go on to its `done`."""
         self._is_stopped = True
-        self._waiting.clear()
+        self._news.clear()
+        self._due.clear()
         self._dirty.clear()
         for timer in self._delayed.values():
             timer.cancel()
@@ -165,12 +177,12 @@ class WorkQueue:
     @property
     def depth(self) -> int:
         """How many keys wait for a worker."""
-        return len(self._waiting)
+        return len(self._news) + len(self._due)
 
     @property
     def oldest_wait_seconds(self) -> float:
         """How long the key that waits longest has waited; 0 when none does."""
-        return self._age(self._waiting)
+        return max(self._age(self._news), self._age(self._due))
 
     @property
     def longest_run_seconds(self) -> float:
@@ -179,7 +191,12 @@ class WorkQueue:
 
     def _add_delayed(self, key: str) -> None:
         del self._delayed[key]
-        self.add(key)
+        if key in self._running:
+            self._dirty[key] = None
+        elif key not in self._news and key not in self._due:
+            self._due[key] = self._clock()
+            self._on_add()
+            self._wake_one()
 
     def _wake_one(self) -> None:
         while self._takers:

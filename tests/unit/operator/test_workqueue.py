@@ -27,6 +27,34 @@ def test_keys_come_in_the_order_in_which_they_were_added_and_each_once() -> None
     run_virtual(scenario())
 
 
+def test_what_happened_goes_before_what_is_only_due_and_a_due_key_to_which_something_happens_with_it() -> None:
+    async def scenario() -> None:
+        queue = build()
+        for key in ("due-1", "due-2", "due-3"):
+            queue.add_after(key, 1)
+        await asyncio.sleep(5)
+        queue.add("news")
+        queue.add("due-2")
+        assert queue.depth == 4
+        assert queue.oldest_wait_seconds == 4
+        assert [await queue.get() for _ in range(4)] == ["news", "due-2", "due-1", "due-3"]
+
+    run_virtual(scenario())
+
+
+def test_a_flood_of_news_starves_nobody() -> None:
+    async def scenario() -> None:
+        queue = build()
+        queue.add_after("due", 1)
+        await asyncio.sleep(2)
+        for number in range(100):
+            queue.add(f"news-{number}")
+        taken = [await queue.get() for _ in range(20)]
+        assert taken.index("due") == 8
+
+    run_virtual(scenario())
+
+
 def test_a_key_that_is_running_waits_for_its_end_and_then_comes_again() -> None:
     async def scenario() -> None:
         queue = build()
