@@ -58,7 +58,7 @@ def say_how_to_go_on() -> None:
         f"  {kubectl} get slkv,pods\n"
         f"  {kubectl} port-forward service/{STORE} 8080:80 &\n"
         "  curl localhost:8080/v1/kv/greeting\n"
-        f"  kubectl --namespace {OPERATOR_NAMESPACE} logs deployment/sharedlogkv\n\n"
+        f"  kubectl --namespace {OPERATOR_NAMESPACE} logs deployment/sharedlogkv --all-pods\n\n"
         "Remove it:  make demo-down"
     )
 

@@ -258,7 +258,8 @@ class KafkaReader:
                         logger.info("the Kafka credentials have changed", extra={"topic": self._topic})
                         break
                     continue
-                self._in_trouble = False
+                if first.error() is None:
+                    self._in_trouble = False
                 decoded = decode([first, *consumer.consume(BATCH_RECORDS - 1, 0)], position)
                 if isinstance(decoded.failure, LogTruncated) and position == START and not begins_later:
                     # Asked for first, the beginning would cost every start half a second of the client's own waiting.
