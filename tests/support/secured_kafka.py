@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka.admin import (
     AclBinding,
@@ -152,6 +152,30 @@ class SecuredKafka:
                     connection.shutdown(socket.SHUT_RDWR)
                     broken += 1
         return broken
+
+
+def secrets_of(user: User) -> dict[str, str]:
+    """What the user's files hold, by entries of a Secret."""
+    security = user.security
+    files = {
+        "tls.crt": security.certificate_file,
+        "tls.key": security.key_file,
+        "password": security.sasl_password_file,
+    }
+    return {entry: file.read_text() for entry, file in files.items() if file is not None}
+
+
+def kafka_fields(user: User) -> dict[str, Any]:
+    """What `spec.kafka` says about the user."""
+    tls: dict[str, Any] = {"caSecretRef": {"name": "ca"}}
+    if user.security.certificate_file:
+        return {"tls": {**tls, "clientCertificateSecretRef": {"name": "login"}}}
+    sasl = {
+        "mechanism": user.security.sasl_mechanism,
+        "username": user.security.sasl_username,
+        "passwordSecretRef": {"name": "login"},
+    }
+    return {"tls": tls, "sasl": sasl}
 
 
 def sign_oneself(folder: Path) -> dict[str, str]:

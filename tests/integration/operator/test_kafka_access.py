@@ -17,7 +17,15 @@ from sharedlogkv_operator.reconcile import Reconciler
 from sharedlogkv_operator.replica_client import HttpReplicaClient
 from tests.support.cluster import Cluster
 from tests.support.kubernetes import KubeApi, build_store, condition
-from tests.support.secured_kafka import LEAST_RIGHTS, Right, SecuredKafka, User, sign_oneself
+from tests.support.secured_kafka import (
+    LEAST_RIGHTS,
+    Right,
+    SecuredKafka,
+    User,
+    kafka_fields,
+    secrets_of,
+    sign_oneself,
+)
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.secured]
 
@@ -79,30 +87,6 @@ class Site:
     async def message(self) -> str:
         """Why it is Ready, or is not."""
         return str(condition(await self.read(), "Ready")["message"])
-
-
-def secrets_of(user: User) -> dict[str, str]:
-    """What the user's files hold, by entries of a Secret."""
-    security = user.security
-    files = {
-        "tls.crt": security.certificate_file,
-        "tls.key": security.key_file,
-        "password": security.sasl_password_file,
-    }
-    return {entry: file.read_text() for entry, file in files.items() if file is not None}
-
-
-def kafka_fields(user: User) -> Manifest:
-    """What `spec.kafka` says about the user."""
-    tls: Manifest = {"caSecretRef": {"name": "ca"}}
-    if user.security.certificate_file:
-        return {"tls": {**tls, "clientCertificateSecretRef": {"name": "login"}}}
-    sasl = {
-        "mechanism": user.security.sasl_mechanism,
-        "username": user.security.sasl_username,
-        "passwordSecretRef": {"name": "login"},
-    }
-    return {"tls": tls, "sasl": sasl}
 
 
 @pytest_asyncio.fixture

@@ -18,6 +18,7 @@ from tests.support.cluster import CHART, Cluster
 from tests.support.environment import Environment
 from tests.support.kubernetes import KubeApi, build_store, condition, until
 from tests.support.operator_process import environment_of, running
+from tests.support.secured_kafka import SecuredKafka, kafka_fields, secrets_of
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
@@ -111,6 +112,26 @@ async def test_with_the_chart_s_rights_in_one_namespace_it_does_all_that_it_must
         assert await operator.stop() == 0
     told = [line for line in operator.lines if line["level"] in ("warning", "error")]
     assert told == []
+
+
+@pytest.mark.secured
+async def test_with_the_chart_s_rights_it_reads_the_secrets_that_a_store_refers_to(
+    api: KubeApi, kubeconfig: Path, namespace: str, topic: str, cluster: Cluster, secured_kafka: SecuredKafka
+) -> None:
+    user = secured_kafka.create_user("SCRAM-SHA-512")
+    secured_kafka.grant(user, topic)
+    secrets = {"ca": {"ca.crt": secured_kafka.ca.read_text()}, "login": secrets_of(user)}
+    for name, texts in secrets.items():
+        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": texts}
+        await api.call("POST", f"/api/v1/namespaces/{namespace}/secrets", body=manifest)
+    fields = {"name": topic, "replicationFactor": 1, "minInSyncReplicas": 1}
+    kafka = {"bootstrapServers": user.servers, **kafka_fields(user)}
+    async with running(kubeconfig, namespaces=namespace) as operator:
+        await until(operator.is_ready, what="a ready operator")
+        await api.create("SharedLogKV", build_store(namespace, kafka=kafka, topic=fields))
+        await until(lambda: ready_topic(api, namespace), what="a topic and a Deployment")
+    assert [line for line in operator.lines if line["level"] in ("warning", "error")] == []
+    assert secrets_of(user)["password"] not in str(operator.lines)
 
 
 async def test_changes_are_seen_at_once(
