@@ -12,9 +12,10 @@ from sharedlogkv_replica.core.records import START, Entry, LogRecord, Position
 from sharedlogkv_replica.errors import LogRefused, LogUnavailable
 from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
 from tests.support.eventually import eventually
+from tests.support.fenced_contract import claim
 from tests.support.kafka import KafkaSite
 from tests.support.log_contract import append, read_to
-from tests.support.secured_kafka import REPLICA_RIGHTS, SecuredKafka, User
+from tests.support.secured_kafka import LEAST_RIGHTS, REPLICA_RIGHTS, SecuredKafka, User
 from tests.support.tcp_proxy import tcp_proxy
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.secured]
@@ -48,6 +49,22 @@ async def test_whoever_has_the_documented_rights_reads_and_writes(
     assert await log.end() == 1
     assert await read_to(log, Position(1)) == [(0, b"key", b"value")]
     assert log.counters.read_errors == 0, "brokers complained of something"
+
+
+@pytest.mark.parametrize("mechanism", [SCRAM, "TLS"])
+async def test_whoever_has_the_documented_rights_can_lead_and_without_that_on_the_id_nobody_can(
+    secured_kafka: SecuredKafka, site: KafkaSite, connect: Connect, mechanism: str
+) -> None:
+    user = secured_kafka.create_user(mechanism)
+    secured_kafka.grant(user, site.topic, REPLICA_RIGHTS)
+    log = connect(user)
+    await log.open()
+    with pytest.raises(LogRefused, match=r"Write .* on that transactional id"):
+        await claim(log.fenced_writer())
+    secured_kafka.grant(user, site.topic, [right for right in LEAST_RIGHTS if right[0] == "TransactionalId"])
+    writer = log.fenced_writer()
+    await claim(writer)
+    await writer.append([Entry(b"key", b"value")], timeout_seconds=10.0)
 
 
 @pytest.mark.parametrize("missing", ["Describe", "DescribeConfigs", "Read", "Write"])

@@ -116,7 +116,7 @@ async def site(
 async def test_with_the_documented_rights_a_store_lives_and_dies(
     site: Site, admin: ConfluentAdmin, mechanism: str
 ) -> None:
-    await site.create(mechanism, reclaimPolicy="Delete", config={"segment.ms": "60000"})
+    await site.create(mechanism, reclaimPolicy="Delete", allowDataLoss=True, config={"segment.ms": "60000"})
     await site.reconcile()
     assert await site.condition("TopicReady") == ("True", "TopicBound"), await site.message()
     await admin.alter_topic(site.topic, {"segment.ms": "1000"})
@@ -136,7 +136,8 @@ async def test_the_replicas_get_the_secrets_as_files_and_the_api_server_keeps_th
     first = await site.read("Deployment")
     assert first is not None
     assert secrets_of(user)["password"] not in str(first)
-    (volume,) = first["spec"]["template"]["spec"]["volumes"]
+    volumes = first["spec"]["template"]["spec"]["volumes"]
+    (volume,) = [volume for volume in volumes if volume["name"] == "kafka"]
     assert [source["secret"]["name"] for source in volume["projected"]["sources"]] == ["ca", "login"]
     rotate(site.kafka, user)
     await site.put_secret("login", secrets_of(user))

@@ -153,7 +153,7 @@ async def test_an_operator_killed_at_any_step_of_a_deletion_leaves_it_to_the_nex
     for step in itertools.count(1):
         name, topic = f"store-{step}", unique("kills")
         try:
-            await create(api, environment, namespace, name, topic, reclaimPolicy="Delete")
+            await create(api, environment, namespace, name, topic, reclaimPolicy="Delete", allowDataLoss=True)
             assert await operators.run(namespace, name)
             body = await api.get("SharedLogKV", namespace, name)
             assert body is not None
