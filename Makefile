@@ -78,6 +78,10 @@ unit: venv ## Run the unit tests
 property: venv ## Run the property tests
 	$(PYTEST) tests/property $(ARGS)
 
+.PHONY: simulate
+simulate: venv ## Play the autoscaler's simulation, and write its table and picture into docs/
+	$(BIN)/python -m tests.simulation
+
 ##@ On a cluster
 
 .PHONY: integration

@@ -1,0 +1,96 @@
+"""What the simulation shows, as a table and as a picture."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import mean
+
+from tests.simulation.scalers import MAX_REPLICAS
+from tests.simulation.scenarios import SCALERS, SCENARIOS, Result, Scenario
+
+SEEDS = (1, 2)
+Results = Callable[[str, str, int], Result]
+"""The result of a scenario, a scaler and a seed."""
+
+COLUMNS = 2
+PANEL_WIDTH, PANEL_HEIGHT = 420, 150
+LEFT, TOP, GAP = 44, 64, 56
+POINTS = 210
+COLOURS = ("#c2185b", "#1976d2", "#388e3c", "#f57c00")
+
+
+def render_table(results: Results) -> str:
+    """The table in Markdown: the most replicas, pod-minutes, and seconds late, each the mean of all seeds."""
+    lines = [
+        "| scenario | " + " | ".join(SCALERS) + " |",
+        "|---" * (len(SCALERS) + 1) + "|",
+    ]
+    for scenario in SCENARIOS:
+        cells = []
+        for scaler in SCALERS:
+            found = [results(scenario.name, scaler, seed) for seed in SEEDS]
+            peak = max(result.peak for result in found)
+            minutes = mean(result.pod_minutes for result in found)
+            cells.append(f"{peak} / {minutes:.0f} / {mean(result.late_seconds for result in found):.0f}")
+        lines.append(f"| {scenario.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The place of one scenario in the picture."""
+
+    scenario: Scenario
+    left: float
+    top: float
+
+    def place(self, second: float, count: float) -> str:
+        """The point of a count at a second."""
+        x = self.left + PANEL_WIDTH * second / self.scenario.seconds
+        y = self.top + PANEL_HEIGHT * (1 - count / MAX_REPLICAS)
+        return f"{x:.1f},{y:.1f}"
+
+
+def draw(results: Results) -> str:
+    """The replicas over time in every scenario, of the first seed, as an SVG."""
+    rows = -(-len(SCENARIOS) // COLUMNS)
+    width = LEFT + COLUMNS * (PANEL_WIDTH + GAP)
+    height = TOP + rows * (PANEL_HEIGHT + GAP)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"',
+        '  font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        *(_legend(number, name) for number, name in enumerate(SCALERS)),
+    ]
+    for number, scenario in enumerate(SCENARIOS):
+        column, row = number % COLUMNS, number // COLUMNS
+        panel = Panel(scenario, LEFT + column * (PANEL_WIDTH + GAP), TOP + row * (PANEL_HEIGHT + GAP))
+        parts += _frame(panel)
+        # Ours is drawn last, on top of the others.
+        for colour, scaler in reversed(list(zip(COLOURS, SCALERS, strict=True))):
+            parts.append(_curve(panel, results(scenario.name, scaler, SEEDS[0]), colour))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _legend(number: int, name: str) -> str:
+    x = LEFT + number * 190
+    line = f'<line x1="{x}" y1="24" x2="{x + 24}" y2="24" stroke="{COLOURS[number]}" stroke-width="3"/>'
+    return f'{line}<text x="{x + 30}" y="28">{name}</text>'
+
+
+def _frame(panel: Panel) -> list[str]:
+    left, bottom = panel.left, panel.top + PANEL_HEIGHT
+    parts = [
+        f'<text x="{left}" y="{panel.top - 8}" font-weight="bold">{panel.scenario.name}</text>',
+        f'<text x="{left + PANEL_WIDTH}" y="{bottom + 16}" text-anchor="end">{panel.scenario.seconds // 60} min</text>',
+    ]
+    for count in (0, 10, 20):
+        y = panel.top + PANEL_HEIGHT * (1 - count / MAX_REPLICAS)
+        parts.append(f'<line x1="{left}" y1="{y}" x2="{left + PANEL_WIDTH}" y2="{y}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{count}</text>')
+    return parts
+
+
+def _curve(panel: Panel, result: Result, colour: str) -> str:
+    step = panel.scenario.seconds // POINTS
+    points = [panel.place(second, result.counts[second]) for second in range(0, panel.scenario.seconds, step)]
+    return f'<polyline fill="none" stroke="{colour}" stroke-width="1.8" points="{" ".join(points)}"/>'
