@@ -65,9 +65,12 @@ class App:
             value_limit_bytes=config.value_limit_bytes,
             leader=_leader_settings(config),
             dialer=None if self._peering is None else self._peering.dialer,
+            max_lag_seconds=config.max_lag_seconds,
         )
         self.peers = self._build_peer_server(config)
         counters = HttpCounters()
+        self.replica.follower.load.count_served = counters.count_served
+        self.replica.follower.load.count_shed = lambda: counters.shed_reads
         metrics = Metrics(self.replica, self._log.counters, counters, peers=self._build_peer_collector())
         clock = CoarseClock()
         policy = ReadPolicy(config.read_timeout_seconds, config.default_consistency, config.default_max_lag_ms)

@@ -41,6 +41,7 @@ class Config:
         read_timeout_seconds: the longest that a read waits for the map.
         write_timeout_seconds: the longest that a write waits for the log.
         value_limit_bytes: the largest value taken; lower where the log takes less.
+        max_lag_seconds: reads are turned away before the map is behind by more; 0: never.
         max_connections: open connections on the data port; one more is refused.
         drain_seconds: from NotReady until new connections are refused: the time in which load balancers learn of it.
         stop_seconds: the whole graceful stop at most, `drain_seconds` included.
@@ -70,6 +71,7 @@ class Config:
     read_timeout_seconds: float
     write_timeout_seconds: float
     value_limit_bytes: int
+    max_lag_seconds: float
     max_connections: int
     drain_seconds: float
     stop_seconds: float
@@ -175,6 +177,9 @@ SETTINGS: Final = (
     Setting("read_timeout_seconds", "1", _number(float, least=0.001, most=60), "the longest wait of a read"),
     Setting("write_timeout_seconds", "5", _number(float, least=0.1, most=60), "the longest wait of a write"),
     Setting("value_limit_bytes", "1048576", _number(int, least=1, most=64 << 20), "the largest value taken"),
+    Setting(
+        "max_lag_seconds", "30", _number(float, least=0, most=3600), "reads are shed before the map is older; 0: never"
+    ),
     Setting("max_connections", "10000", _number(int, least=1), "open connections on the data port, at most"),
     Setting("drain_seconds", "5", _number(float, least=0, most=600), "from NotReady until connections are refused"),
     Setting("stop_seconds", "20", _number(float, least=0, most=3600), "the whole graceful stop, at most"),

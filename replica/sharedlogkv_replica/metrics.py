@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from sharedlogkv_replica.core.leader_view import Role
 from sharedlogkv_replica.core.modes import Reason
+from sharedlogkv_replica.engine.cpu_limit import read_cpu_limit
 from sharedlogkv_replica.engine.forward import Forwarder
 from sharedlogkv_replica.engine.leader_mode import LeaderMode
 from sharedlogkv_replica.engine.peers import PeerCounters
@@ -99,6 +100,13 @@ class ReplicaCollector(Collector):
         )
         yield _gauge("log_out_of_reach_seconds", "How long the log has not answered.", follower.out_of_reach_seconds)
         yield _count("lives", "Times that following began: 1, and one for each lost or refused log.", follower.lives)
+        load = follower.load
+        yield _count("apply_cpu_seconds", "CPU spent on records: fetched, decoded and applied.", load.apply_cpu_seconds)
+        yield _count("applied_bytes", "Keys and values of the records applied, estimated.", load.applied_bytes)
+        yield _count("fetch_wait_seconds", "Time in which no record was at hand.", load.fetch_wait_seconds)
+        yield _count("serve_cpu_seconds", "CPU spent on all else, mostly requests.", load.serve_cpu_seconds)
+        yield _gauge("cpu_limit", "CPUs that the replica can use.", read_cpu_limit())
+        yield _gauge("shed_share", "The share of reads turned away now.", self._replica.guard.share)
         yield _gauge("replay_records", "Records applied by the last replay.", replay.records if replay else 0)
         yield _gauge("replay_seconds", "Duration of the last replay, so far.", replay.elapsed(now) if replay else 0)
         remaining = replay.remaining_seconds(now) if replay else None
@@ -176,6 +184,7 @@ class ReplicaCollector(Collector):
         )
         yield _count("http_slow_client_aborts", "Connections cut: the client took no byte.", http.slow_client_aborts)
         yield _gauge("http_held_body_bytes", "Request bodies in memory.", http.held_body_bytes)
+        yield _count("shed_reads", "Reads turned away so that the map keeps up.", http.shed_reads)
         yield _count("read_waits", "Reads that could not be answered at once.", http.read_waits)
         yield _count("read_timeouts", "Of these, those whose deadline came first.", http.read_timeouts)
         yield _histogram("write_duration_seconds", "From a whole write to its answer.", http.write_seconds)

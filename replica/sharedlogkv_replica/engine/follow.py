@@ -35,6 +35,7 @@ from sharedlogkv_replica.core.modes import Reason, Standing
 from sharedlogkv_replica.core.records import START, Batch, Entry, LogRecord, Offset, Position
 from sharedlogkv_replica.core.store import Store
 from sharedlogkv_replica.core.token import LogIdentity
+from sharedlogkv_replica.engine.load import LoadMeter
 from sharedlogkv_replica.engine.waiters import Waiters
 from sharedlogkv_replica.errors import (
     LogRefused,
@@ -61,6 +62,8 @@ LOG_ERRORS: Final = tuple(LOG_ERRORS_REASONS)
 """What ends a life; any other exception is a bug, and ends the process."""
 
 PROGRESS_SECONDS: Final = 5.0
+URGENT_BATCHES: Final = 8
+"""So many batches go before reads when the map is behind; one does when it is not."""
 FIRST_BACKOFF_SECONDS: Final = 0.2
 LAST_BACKOFF_SECONDS: Final = 10.0
 
@@ -114,6 +117,8 @@ class Follower:
         waiters: reads that wait for an offset.
         records: records applied since the start.
         lives: how often following began.
+        load: what the work costs.
+        is_urgent: the map is so far behind that records at hand go before reads; set by `engine.read_guard`.
         ticked_at: the monotonic clock when the follower last showed that it turns, in seconds; for liveness.
     """
 
@@ -133,6 +138,8 @@ class Follower:
         self.standing = Standing(False, Reason.STARTING, "the log is not open yet")
         self.records = 0
         self.lives = 0
+        self.load = LoadMeter()
+        self.is_urgent = False
         self.ticked_at = time.monotonic()
         self._out_of_reach_since: float | None = None
         self._indexing: asyncio.Task[None] | None = None  # kept: the loop itself keeps no task alive
@@ -242,10 +249,17 @@ class Follower:
                 async with contextlib.aclosing(self._log.read(self.position)) as batches:
                     if self.replay.seconds is None:
                         await self._replay(batches, self.replay, description)
+                    self.load.wait_for_batch()
+                    in_a_row = 0
                     async for batch in batches:
+                        self.load.end_wait()
                         self._apply_unless_known(batch)
                         backoff = FIRST_BACKOFF_SECONDS
-                        await asyncio.sleep(0)  # reads get their turn between two batches
+                        in_a_row += 1
+                        if not self.is_urgent or in_a_row >= URGENT_BATCHES:
+                            in_a_row = 0
+                            await asyncio.sleep(0)  # reads get their turn between two batches
+                        self.load.wait_for_batch()
                 raise LogUnavailable("the log ended the reading")
             except (LogRefused, LogUnavailable) as error:
                 if self.replay.seconds is None:
@@ -322,12 +336,14 @@ class Follower:
         self._apply(batch)
 
     def _apply(self, batch: Batch) -> None:
+        self.load.begin_batch()
         reserved = self.store.apply(batch.records)
         self.records += len(batch.records)
         self.lag.observe_applied(batch.position, batch.timestamp_ms)
         self.freshness.observe_applied(batch.position)
         self._on_applied(batch, reserved)
         self.waiters.release(batch.position)
+        self.load.end_batch(batch)
 
     async def ask_end(self) -> Position:
         """Where the log ends, as `SharedLog.end` tells it and with its errors; lag and freshness take note of it."""

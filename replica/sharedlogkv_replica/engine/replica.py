@@ -15,6 +15,7 @@ from sharedlogkv_replica.engine.commit import CommitLimits, GroupCommit
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.engine.leader_mode import LEADER_FRAME_BYTES, LeaderMode, LeaderSettings, describe_leader
 from sharedlogkv_replica.engine.peer_link import PeerDialer
+from sharedlogkv_replica.engine.read_guard import ReadGuard
 from sharedlogkv_replica.engine.waiters import fail
 from sharedlogkv_replica.errors import LogRefused, NoLeader, ReplicaError, WaitTimeout
 from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, LogDescription, SharedLog
@@ -44,6 +45,7 @@ class Replica:
         write_mode: whether writes are taken.
         value_limit_bytes: the largest value taken; what was configured, or less where the log takes less.
         follower: keeps the store at the log's end.
+        guard: turns reads away that the map has no time for.
         commit: appends writes, and barriers; None where this replica may not append.
         led: what it does in the write mode `Leader`; None in the others.
     """
@@ -58,6 +60,7 @@ class Replica:
         value_limit_bytes: int,
         leader: LeaderSettings | None = None,
         dialer: PeerDialer | None = None,
+        max_lag_seconds: float = 0.0,
     ) -> None:
         """Does nothing before `run`.
 
@@ -69,6 +72,7 @@ class Replica:
             value_limit_bytes: the largest value taken.
             leader: its part in the election; with the write mode `Leader`, and no other.
             dialer: connects to peers; None where there are none.
+            max_lag_seconds: reads are turned away before the map is behind by more; 0: never.
         """
         assert (leader is not None) == (write_mode is WriteMode.LEADER), "an election is for the write mode Leader"
         self.name = name
@@ -77,6 +81,7 @@ class Replica:
         self._retiring = False
         self._configured_value_limit_bytes = value_limit_bytes
         self.follower = Follower(log, on_open=self._adapt)
+        self.guard = ReadGuard(self.follower, limit_seconds=max_lag_seconds)
         self.store: Store = self.follower.store
         self.commit: GroupCommit | None = None
         self.led: LeaderMode | None = None
@@ -129,6 +134,7 @@ class Replica:
         """Follows and commits until cancelled; an exception is a bug, and the process must end with it."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.follower.run(), name="follower")
+            tasks.create_task(self.guard.run(), name="read-guard")
             if self.commit is not None:
                 tasks.create_task(self.commit.run(), name="group-commit")
             if self.led is not None:
@@ -271,6 +277,7 @@ class Replica:
             },
             "leader": describe_leader(self.leader, lease_holds=self.lease_index() is not None),
             "foreignRecords": 0 if self.led is None else self.led.leadership.authorship.foreign_records,
+            "load": follower.load.status(applied_records=follower.records),
             "store": {"keys": len(self.store), "dataBytes": self.store.data_bytes},
         }
 

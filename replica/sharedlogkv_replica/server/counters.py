@@ -46,6 +46,7 @@ class HttpCounters:
         open_connections: now.
         accepted_connections: since the start, refused ones included.
         refused_connections: turned away because too many were open.
+        shed_reads: reads turned away because the map would have fallen behind; part of what `requests()` gives.
         read_waits: reads that could not be answered at once: behind their token, or linearizable.
         read_timeouts: of these, those whose deadline came first.
         slow_client_aborts: connections cut because their client took no byte of an answer.
@@ -57,7 +58,7 @@ class HttpCounters:
     __slots__ = (
         "_requests", "accepted_connections", "held_body_bytes", "open_connections", "plain_reads", "read_timeouts",
         "read_wait_seconds", "read_waits", "received_bytes", "refused_connections", "sent_bytes",
-        "slow_client_aborts", "write_seconds",
+        "shed_reads", "slow_client_aborts", "write_seconds",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class HttpCounters:
         self.open_connections = 0
         self.accepted_connections = 0
         self.refused_connections = 0
+        self.shed_reads = 0
         self.read_waits = 0
         self.read_timeouts = 0
         self.slow_client_aborts = 0
@@ -78,6 +80,10 @@ class HttpCounters:
     def count_answer(self, method: bytes, status: int) -> None:
         """Counts one final answer to a request with `method`."""
         self._requests[_METHOD_INDEX.get(method, _OTHER)][status // 100 - 1] += 1
+
+    def count_served(self) -> int:
+        """Requests carried out so far, whatever the answer: all but the reads turned away."""
+        return sum(map(sum, self._requests)) + self.plain_reads - self.shed_reads
 
     def requests(self) -> Iterator[tuple[str, str, int]]:
         """Answers so far, as (method, status class, count), over the closed set of both; zeros are left out."""

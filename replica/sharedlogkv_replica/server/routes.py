@@ -17,6 +17,7 @@ from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_messages import PLAIN_TARGET, Outcome, Request, Response
 from sharedlogkv_replica.server.problems import Refused, problem, refuse_fields
 from sharedlogkv_replica.server.reads import ReadPolicy, Reads, refuse_unless_ready
+from sharedlogkv_replica.server.shedding import Get, Shedding
 from sharedlogkv_replica.server.state_lines import state_lines, tag_line
 from sharedlogkv_replica.server.targets import parse_query, percent_decode, split_target
 from sharedlogkv_replica.server.writes import Writes
@@ -57,8 +58,11 @@ class DataHandler:
         self.fields = _FIELDS
         self._replica = replica
         self._follower = replica.follower  # for the plain answer, where a property is a tenth of the work
-        self._get = replica.store.get if policy.is_plain else _find_nothing
         self._counters = counters
+        self._shedding = Shedding(replica.guard, counters=counters, clock=clock)
+        self._look_up: Get = replica.store.get if policy.is_plain else _find_nothing
+        self._get: Get = self._look_up
+        replica.guard.on_change = self._settle_shedding
         self._clock = clock
         self._reads = Reads(replica, counters=counters, policy=policy)
         self._writes = Writes(replica, counters=counters)
@@ -81,7 +85,7 @@ class DataHandler:
         """
         found = self._get(target[7:])
         if found is None or target[:7] != KEY_PATH or target.translate(None, PLAIN_TARGET):
-            return None
+            return self._shedding.refuse_plain(target)
         version, value = found
         follower = self._follower
         if not follower.standing.ready or len(value) > _PLAIN_VALUE_BYTES or len(target) > _PLAIN_TARGET_BYTES:
@@ -104,6 +108,10 @@ class DataHandler:
         self._plain_head = b"".join(
             (b"HTTP/1.1 200 OK\r\n", self._plain_date, _FRESHNESS, _VALUE_TYPE, state_lines(replica), b'ETag: "')
         )
+
+    def _settle_shedding(self) -> None:
+        """Puts the shedding in front of the map's look-up, or takes it away."""
+        self._get = self._shedding.wrap(self._look_up)
 
     def admit(self, request: Request) -> Response | None:
         """The refusal that a request is bound to get whatever its body is; None if the body should come."""
@@ -148,6 +156,7 @@ class DataHandler:
         refuse_fields(request, (b"if-match",), _OF_WRITES)
         parameters = parse_query(query, _READ_PARAMETERS)
         refuse_unless_ready(self._replica)
+        self._shedding.refuse_if_due()
         render = functools.partial(self._render_value, request, key)
         return functools.partial(self._reads.read, request, parameters, render)
 
@@ -167,6 +176,7 @@ class DataHandler:
         parameters = parse_query(query, _LISTING_PARAMETERS)
         span = listing.parse_span(parameters)
         refuse_unless_ready(self._replica)
+        self._shedding.refuse_if_due()
         render = functools.partial(self._render_page, span)
         return functools.partial(self._reads.read, request, parameters, render)
 
