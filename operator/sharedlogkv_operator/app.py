@@ -12,6 +12,7 @@ from typing import Final
 import kopf
 from kubernetes.aio.client import Configuration
 
+from sharedlogkv_operator.autoscaling_loop import AutoscalingLoop
 from sharedlogkv_operator.config import Config
 from sharedlogkv_operator.controller import STUCK_SECONDS, Controller
 from sharedlogkv_operator.errors import ConfigError, KubeRefused, KubeUnavailable
@@ -24,6 +25,8 @@ from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.reconcile import Reconciler
 from sharedlogkv_operator.replica_client import HttpReplicaClient
+from sharedlogkv_operator.reporter import Reporter
+from sharedlogkv_operator.scaling import ScalingBoard
 from sharedlogkv_operator.watcher import Watcher
 
 CRD_SECONDS: Final = 2.0
@@ -82,13 +85,16 @@ class Operator:
             leases_limit=max(1, config.workers // 2),
         )
         self._replicas = HttpReplicaClient()
+        scalings = ScalingBoard()
+        instance = platform.node()
         reconciler = Reconciler(
             self._kube,
             self._kafka,
             replica_client=self._replicas,
             default_image=config.replica_image,
-            instance=platform.node(),
-            now=lambda: datetime.now(UTC),
+            scalings=scalings,
+            instance=instance,
+            now=_now,
         )
         self._controller = Controller(
             reconciler,
@@ -96,6 +102,15 @@ class Operator:
             workers=config.workers,
             resync_seconds=config.resync_seconds,
             chance=random.random,
+        )
+        self._autoscaling = AutoscalingLoop(
+            self._kube,
+            self._replicas,
+            board=scalings,
+            reporter=Reporter(self._kube, scalings=scalings, instance=instance, now=_now),
+            metrics=self._metrics,
+            enqueue=self._controller.queue.add,
+            now=_now,
         )
         self._watcher = Watcher(
             self._controller.queue.add,
@@ -158,6 +173,7 @@ class Operator:
     async def _work(self, stopping: "asyncio.Task[bool]", *, holding: "asyncio.Task[None] | None") -> None:
         """Reconciles until it is to stop, or `holding` has failed: then what is under way is cut off."""
         working = asyncio.create_task(self._controller.run())
+        scaling = asyncio.create_task(self._autoscaling.run())
         ends: set[Ending] = {stopping} if holding is None else {stopping, holding}
         try:
             await self._await_crd(ends)
@@ -173,6 +189,8 @@ class Operator:
                 holding.result()
         finally:
             log.info("stopping")
+            scaling.cancel()
+            await asyncio.wait({scaling})
             await self._stop_working(working)
             await self._watcher.stop()
 
@@ -207,6 +225,9 @@ class Operator:
     def _find_stall(self) -> str | None:
         if self._lease_holder is not None and self._lease_holder.tick_age_seconds > STUCK_SECONDS:
             return f"the Lease was not looked at for {self._lease_holder.tick_age_seconds:.0f} s"
+        is_standing_by = self._lease_holder is not None and self._lease_holder.is_standing_by
+        if not is_standing_by and self._autoscaling.tick_age_seconds > STUCK_SECONDS:
+            return f"the scaling has not looked at any replicas for {self._autoscaling.tick_age_seconds:.0f} s"
         return self._controller.find_stall()
 
     def _find_unreadiness(self) -> str | None:
@@ -218,6 +239,10 @@ class Operator:
         self._controller.show_metrics()
         self._metrics.leader.set(self._lease_holder is None or self._lease_holder.is_leading)
         return self._metrics.render()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def log_in() -> kopf.ConnectionInfo:

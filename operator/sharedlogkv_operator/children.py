@@ -35,6 +35,7 @@ from sharedlogkv_operator.plan import (
 from sharedlogkv_operator.pods import DELETION_COST, PodView, view_deployment, view_pods
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaClient, ReplicaStatus
+from sharedlogkv_operator.scale import add_first_replicas, count_replicas, is_handed_over
 from sharedlogkv_operator.spec import Identity, JsonObject, Resource, WriteMode
 from sharedlogkv_operator.status import Replicas, Verdict
 
@@ -98,7 +99,7 @@ class Children:
         present = await self._kube.get_child("Deployment", identity.namespace, identity.name)
         brokers = parse_bootstrap_servers(present) if keeps_brokers and present is not None else None
         write_mode = await self._choose_write_mode(resource, present)
-        spec = replace(resource.spec, write_mode=write_mode)
+        spec = replace(resource.spec, write_mode=write_mode, replicas=count_replicas(resource.spec, present))
         if present is not None and brokers is not None:
             spec = replace(spec, bootstrap_servers=brokers, kafka_security=parse_applied_security(present))
         present_resource = replace(resource, spec=spec)
@@ -121,6 +122,7 @@ class Children:
             return intent
         deployment = intent.deployment
         for action in intent.actions:
+            await self._hand_over_scale(action, resource, deployment)
             done = await self._carry_out(action, resource.identity)
             if done is not None and done.get("kind") == "Deployment":
                 deployment = done
@@ -161,7 +163,7 @@ class Children:
         if applied.write_mode is WriteMode.LEADER:
             leadership = find_leader({name: s.leadership for name, s in told.items() if s.leadership is not None})
         return Replicas(
-            wanted=resource.spec.replicas,
+            wanted=count_replicas(resource.spec, applied.deployment),
             deployment=view_deployment(applied.deployment),
             troubles=tuple(dict.fromkeys(trouble for trouble, _ in reports if trouble)),
             lag_seconds=max(lags, default=None),
@@ -199,12 +201,11 @@ class Children:
             self._kube.get_child("Service", namespace, name),
             self._kube.get_child("PodDisruptionBudget", namespace, name),
         )
+        wanted_deployment = build_deployment(resource, topic_id=topic_id, default_image=self._default_image)
+        if deployment is None:
+            wanted_deployment = add_first_replicas(wanted_deployment, resource.spec.replicas)
         children = [
-            Child(
-                "Deployment",
-                build_deployment(resource, topic_id=topic_id, default_image=self._default_image),
-                deployment,
-            ),
+            Child("Deployment", wanted_deployment, deployment),
             Child("Service", build_service(resource), service),
             Child("PodDisruptionBudget", build_pod_disruption_budget(resource), budget),
         ]
@@ -214,6 +215,13 @@ class Children:
             wanted = build_peer_secret(resource, value=value)
             children.insert(0, Child("Secret", wanted, secret, irreplaceable=True))
         return children
+
+    async def _hand_over_scale(self, action: ChildAction, resource: Resource, deployment: JsonObject | None) -> None:
+        """Before a Deployment is applied without its count for the first time, gives that to who scales."""
+        if deployment is None or not isinstance(action, ApplyChild) or action.manifest["kind"] != "Deployment":
+            return
+        if resource.spec.is_scaled and not is_handed_over(deployment):
+            await self._kube.scale_deployment(deployment, count_replicas(resource.spec, deployment))
 
     async def _carry_out(self, action: ChildAction, identity: Identity) -> JsonObject | None:
         """Does it; the child after it, None if it was deleted."""

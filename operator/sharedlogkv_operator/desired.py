@@ -34,7 +34,8 @@ def build_deployment(resource: Resource, *, topic_id: str, default_image: str) -
         api_version="apps/v1",
         kind="Deployment",
         spec={
-            "replicas": resource.spec.replicas,
+            # Where the operator scales, the count is not this manifest's: see `scale`.
+            **({} if resource.spec.is_scaled else {"replicas": resource.spec.replicas}),
             "selector": {"matchLabels": build_selector(resource.identity)},
             # A new pod must serve before an old one goes: replicas are never fewer than the spec promises.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
@@ -206,6 +207,7 @@ def _build_container(resource: Resource, *, topic_id: str, image: str) -> Manife
         {"name": names.ENV_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": names.ENV_HTTP_PORT, "value": str(names.HTTP_PORT)},
         {"name": names.ENV_ADMIN_PORT, "value": str(names.ADMIN_PORT)},
+        {"name": names.ENV_MAX_LAG_SECONDS, "value": str(spec.max_lag_seconds)},
         {"name": names.ENV_DEFAULT_CONSISTENCY, "value": spec.reads.default_consistency.value.lower()},
         {"name": names.ENV_DEFAULT_MAX_LAG_MS, "value": str(spec.reads.max_lag_ms)},
         *build_environment(spec.kafka_security),

@@ -24,6 +24,7 @@ class Deed(Enum):
     TOPIC_DELETED = "TopicDeleted"
     TOPIC_LOSS_ACCEPTED = "TopicLossAccepted"
     TOPIC_KEPT = "TopicKept"
+    SCALED = "Scaled"
     LEADER_TRANSFERRED = "LeaderTransferred"
     LEADER_TRANSFER_FAILED = "LeaderTransferFailed"
 

@@ -95,6 +95,10 @@ class KubeClient(Protocol):
         """Sets these annotations of the pod, or removes those that are None; a pod that is gone needs none."""
         ...
 
+    async def scale_deployment(self, deployment: JsonObject, replicas: int) -> None:
+        """Has the Deployment ask for so many replicas, as the field manager that scales; not one of another uid."""
+        ...
+
     async def remove_annotation(self, identity: Identity, key: str, *, value: str) -> None:
         """Removes the annotation from the resource as long as it has that value; a resource that is gone has none.
 
@@ -191,6 +195,20 @@ class ApiServer:
         path, change = f"/api/v1/namespaces/{namespace}/pods/{name}", {"metadata": {"annotations": annotations}}
         query = {"fieldManager": names.FIELD_MANAGER}
         await self._find("PATCH", path, query=query, body=change, content_type=MERGE_PATCH)
+
+    async def scale_deployment(self, deployment: JsonObject, replicas: int) -> None:
+        """See `KubeClient`."""
+        metadata = deployment["metadata"]
+        assert isinstance(metadata, Mapping)
+        path = CHILD_PATHS["Deployment"].format(namespace=metadata["namespace"], name=metadata["name"])
+        query = {"fieldManager": names.SCALE_MANAGER, "force": "true"}
+        manifest = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {key: metadata[key] for key in ("namespace", "name", "uid")},
+            "spec": {"replicas": replicas},
+        }
+        await self._request("PATCH", path, query=query, body=manifest, content_type=APPLY)
 
     async def remove_annotation(self, identity: Identity, key: str, *, value: str) -> None:
         """See `KubeClient`."""

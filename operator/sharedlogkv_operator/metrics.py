@@ -4,10 +4,12 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from sharedlogkv_operator.autoscaler.decision import Rule
+from sharedlogkv_operator.scaling import SCALING_CONDITIONS
 from sharedlogkv_operator.status import Condition, Truth
 from sharedlogkv_operator.workqueue import WorkQueue
 
-CONDITION_TYPES = ("Ready", "TopicReady", "LeaderElected", "Reconciling", "Stalled", "Paused")
+CONDITION_TYPES = ("Ready", "TopicReady", "LeaderElected", "Reconciling", "Stalled", "Paused", *SCALING_CONDITIONS)
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -81,6 +83,19 @@ class Metrics:
         self.kafka_clients = Gauge(
             "slkv_operator_kafka_clients", "Kafka clusters with an open client.", registry=self.registry
         )
+        self.scaling_looks = Counter(
+            "slkv_operator_scaling_looks", "Looks at the replicas of a resource, to scale it.", registry=self.registry
+        )
+        self.scaling_failures = Counter(
+            "slkv_operator_scaling_look_failures",
+            "Looks that failed, and are taken again.",
+            registry=self.registry,
+        )
+        self.scalings = Counter(
+            "slkv_operator_scalings", "Changes of a count, by the rule.", ["rule"], registry=self.registry
+        )
+        for rule in Rule:
+            self.scalings.labels(rule.value)
         for result in ("success", "requeue", "error"):
             self.reconciles.labels(result)
         for condition in CONDITION_TYPES:

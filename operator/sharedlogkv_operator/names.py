@@ -37,6 +37,12 @@ ACCEPT_LOSS_ANNOTATION: Final = f"{GROUP}/accept-topic-loss"
 TRANSFER_ANNOTATION: Final = f"{GROUP}/transfer-leader"
 """On a resource, by a person: the pod that shall lead. Removed once that is settled, one way or the other."""
 
+SCALE_MANAGER: Final = "sharedlogkv-autoscaler"
+"""The field manager of a Deployment's count where the operator scales; the rest of it belongs to `FIELD_MANAGER`."""
+
+PAUSE_SCALING_ANNOTATION: Final = f"{GROUP}/pause-scaling"
+"""On a resource, by a person: "true" leaves the count as it is."""
+
 CONTAINER: Final = "replica"
 HTTP_PORT: Final = 8080
 ADMIN_PORT: Final = 9090
@@ -67,6 +73,7 @@ ENV_KAFKA_KEY_FILE: Final = "SLKV_REPLICA_KAFKA_KEY_FILE"
 ENV_KAFKA_SASL_MECHANISM: Final = "SLKV_REPLICA_KAFKA_SASL_MECHANISM"
 ENV_KAFKA_SASL_USERNAME: Final = "SLKV_REPLICA_KAFKA_SASL_USERNAME"
 ENV_KAFKA_SASL_PASSWORD_FILE: Final = "SLKV_REPLICA_KAFKA_SASL_PASSWORD_FILE"
+ENV_MAX_LAG_SECONDS: Final = "SLKV_REPLICA_MAX_LAG_SECONDS"
 
 
 def name_peer_secret(resource_name: str) -> str:

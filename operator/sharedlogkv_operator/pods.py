@@ -5,9 +5,10 @@ What users of operators miss most is the reason why a pod does not start; so it 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from sharedlogkv_operator.spec import JsonObject
+from sharedlogkv_operator.spec import JsonObject, parse_time
 
 HARMLESS_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing"})
 TEXT_LIMIT: Final = 300
@@ -45,6 +46,7 @@ class PodView:
         ip: where its replica can be asked; None as long as its container does not run.
         is_ready: whether it is ready.
         trouble: why it does not run, `reason: message`; empty if it does, or is just being started.
+        created: when it was made; None where that can't be read.
         deletion_cost: what its annotation says of how late it should go; None where there is none.
     """
 
@@ -52,6 +54,7 @@ class PodView:
     ip: str | None
     is_ready: bool
     trouble: str
+    created: datetime | None = None
     deletion_cost: str | None = None
 
 
@@ -98,6 +101,7 @@ def _view_pod(pod: JsonObject) -> PodView:
         ip=str(ip) if ip and is_running else None,
         is_ready=_mapping(conditions.get("Ready")).get("status") == "True",
         trouble=_shorten(_explain(conditions, containers)),
+        created=_parse_created(metadata.get("creationTimestamp")),
         deletion_cost=None if cost is None else str(cost),
     )
 
@@ -139,6 +143,13 @@ def _is_going(pod: JsonObject) -> bool:
 def _shorten(text: str) -> str:
     text = " ".join(text.split()).removesuffix(":")
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 3] + "..."
+
+
+def _parse_created(value: object) -> datetime | None:
+    try:
+        return parse_time(str(value))
+    except ValueError:
+        return None
 
 
 def _mapping(value: object) -> JsonObject:

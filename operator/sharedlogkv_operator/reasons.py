@@ -53,6 +53,15 @@ class Reason(Enum):
     INTERNAL_ERROR = "InternalError"
 
 
+class ScalingReason(Enum):
+    """The reasons of the scaling's conditions that are neither a rule nor a limit of `autoscaler.decision`."""
+
+    EFFECTIVE = "Effective"
+    EXTERNAL = "External"
+    PAUSED = "ScalingPaused"
+    WITHIN_LIMITS = "WithinLimits"
+
+
 STALLED: Final = frozenset(
     {
         Reason.SPEC_INVALID,

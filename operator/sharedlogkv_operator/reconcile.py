@@ -38,6 +38,7 @@ from sharedlogkv_operator.preview import Preview, judge_pause
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaClient
 from sharedlogkv_operator.reporter import Reporter
+from sharedlogkv_operator.scaling import ScalingBoard
 from sharedlogkv_operator.spec import (
     Identity,
     JsonObject,
@@ -123,6 +124,7 @@ class Reconciler:
         *,
         replica_client: ReplicaClient,
         default_image: str,
+        scalings: ScalingBoard,
         instance: str,
         now: Callable[[], datetime],
     ) -> None:
@@ -133,6 +135,7 @@ class Reconciler:
             kafka: the Kafka clusters.
             replica_client: asks replicas how they are.
             default_image: the image of replicas whose resource names none.
+            scalings: knows what is to be told of the scaling.
             instance: the name of this process, for events.
             now: the time, with its zone.
         """
@@ -141,7 +144,7 @@ class Reconciler:
         self._children = Children(kube, replica_client, default_image=default_image)
         self._preview = Preview(kube, self._kafka, self._children)
         self._handover = Handover(self._children, replica_client=replica_client, now=now)
-        self._reporter = Reporter(kube, instance=instance, now=now)
+        self._reporter = Reporter(kube, scalings=scalings, instance=instance, now=now)
         self._now = now
         self._binding: set[str] = set()  # names of topics to which a resource is being bound just now
         self._first_failures: dict[str, datetime] = {}  # by uid; a restart only gives a deletion more time

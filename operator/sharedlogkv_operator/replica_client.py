@@ -9,11 +9,13 @@ from typing import Final, Protocol
 import aiohttp
 
 from sharedlogkv_operator import names
+from sharedlogkv_operator.autoscaler.observation import Sample
 from sharedlogkv_operator.errors import ReplicaUnreachable
 from sharedlogkv_operator.leadership import LeaderReport
 
 REQUEST_SECONDS: Final = 2.0
 DOCUMENT_LIMIT_BYTES: Final = 64 * 1024
+LEAST_CPU_LIMIT: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class ReplicaStatus:
         lag_seconds: by how much it is behind the log.
         leadership: what it tells of the leader; None where it tells nothing (an earlier version).
         foreign_records: how many records it has seen that no leader wrote.
+        load: what it tells of its work; None where it tells nothing of it.
     """
 
     is_ready: bool
@@ -35,6 +38,7 @@ class ReplicaStatus:
     lag_seconds: float
     leadership: LeaderReport | None = None
     foreign_records: int = 0
+    load: Sample | None = None
 
 
 class ReplicaClient(Protocol):
@@ -75,6 +79,7 @@ def parse_replica_status(document: object) -> ReplicaStatus:
                     float(lag_seconds),
                     leadership=_parse_leadership(document.get("leader")),
                     foreign_records=_parse_count(document.get("foreignRecords")),
+                    load=_parse_load(document.get("load"), log),
                 )
             case _:
                 pass
@@ -92,6 +97,28 @@ def _parse_leadership(leader: object) -> LeaderReport | None:
             )
         case _:
             return None
+
+
+def _parse_load(load: object, log: object) -> Sample | None:
+    """The replica's work, of which a part is in `load` and a part in `log`; None if any of it is missing."""
+    if not isinstance(load, Mapping) or not isinstance(log, Mapping):
+        return None
+    try:
+        return Sample(
+            uptime_seconds=float(load["uptimeSeconds"]),
+            position=int(log["position"]),
+            end=int(log["end"]),
+            lag_seconds=float(log["lagSeconds"]),
+            apply_cpu_seconds=float(load["applyCpuSeconds"]),
+            applied_records=int(load["appliedRecords"]),
+            applied_bytes=int(load["appliedBytes"]),
+            serve_cpu_seconds=float(load["serveCpuSeconds"]),
+            served_requests=int(load["servedRequests"]),
+            shed_requests=int(load["shedRequests"]),
+            cpu_limit=max(float(load["cpuLimit"]), LEAST_CPU_LIMIT),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _parse_count(value: object) -> int:

@@ -8,7 +8,24 @@ from sharedlogkv_operator.events import NEW_TOPIC_DEEDS, Event, build_event, der
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.reasons import Reason
-from sharedlogkv_operator.spec import Identity, JsonObject, PinnedTopic, Resource, build_pinned, parse_resource
+from sharedlogkv_operator.scaling import (
+    BY_OTHERS,
+    NO_SCALING,
+    SCALING_CONDITIONS,
+    Scaling,
+    ScalingBoard,
+    parse_scaling,
+)
+from sharedlogkv_operator.spec import (
+    Identity,
+    JsonObject,
+    PinnedTopic,
+    Resource,
+    ScalingMode,
+    build_pinned,
+    parse_resource,
+    parse_scaling_mode,
+)
 from sharedlogkv_operator.status import (
     Condition,
     Outcome,
@@ -22,15 +39,17 @@ from sharedlogkv_operator.status import (
 class Reporter:
     """Writes statuses and events. Calls raise `KubeUnavailable` or `KubeRefused` where a status can't be written."""
 
-    def __init__(self, kube: KubeClient, *, instance: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, kube: KubeClient, *, scalings: ScalingBoard, instance: str, now: Callable[[], datetime]) -> None:
         """Holds no state.
 
         Args:
             kube: the API server.
+            scalings: knows what is to be told of the scaling.
             instance: the name of this process, for events.
             now: the time, with its zone.
         """
         self._kube = kube
+        self._scalings = scalings
         self._instance = instance
         self._now = now
 
@@ -49,15 +68,32 @@ class Reporter:
     ) -> tuple[Condition, ...]:
         """Writes the status, if it differs, and tells what changed and what was done; the conditions."""
         before = parse_conditions(body)
-        status = build_status(body, identity, outcome, now=self._now())
+        scaling = self._find_scaling(body, identity)
+        status = build_status(body, identity, outcome, now=self._now(), further=scaling.conditions)
+        if scaling.status is not None:
+            status["scaling"] = scaling.status
         if status != body.get("status"):
             await self._kube.write_status(identity, status)
-        conditions = judge(outcome)
+        conditions = (*judge(outcome), *scaling.conditions)
         transitions = derive_events(before, conditions)
         if any(deed.reason in NEW_TOPIC_DEEDS for deed in deeds):
             transitions = tuple(event for event in transitions if event.reason != Reason.TOPIC_BOUND.value)
         await self.post(identity, deeds + transitions)
         return conditions
+
+    def _find_scaling(self, body: JsonObject, identity: Identity) -> Scaling:
+        """What is to be told of the scaling; until it is decided anew, what the status tells already."""
+        key = f"{identity.namespace}/{identity.name}"
+        mode = parse_scaling_mode(body)
+        if mode is not ScalingMode.BUILT_IN or identity.deletion_time is not None:
+            self._scalings.forget(key)
+            return BY_OTHERS if mode is ScalingMode.EXTERNAL else NO_SCALING
+        told = self._scalings.watch(key)
+        if told is not None:
+            return told
+        before = parse_conditions(body)
+        conditions = tuple(before[type_] for type_ in SCALING_CONDITIONS if type_ in before)
+        return Scaling(conditions, parse_scaling(body) or None)
 
     async def write_pinned(self, body: JsonObject, identity: Identity, pinned: PinnedTopic) -> JsonObject | None:
         """Records the topic that the resource is bound to; the resource after it, None if it is gone."""

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TypeVar
 
 from sharedlogkv_operator import names
+from sharedlogkv_operator.autoscaler.policy import Policy
 from sharedlogkv_operator.errors import SpecInvalid
 from sharedlogkv_operator.kafka_security import KafkaSecurity, parse_security
 
@@ -89,6 +90,22 @@ class ReadsSpec:
     max_lag_ms: int
 
 
+class ScalingMode(Enum):
+    """Who says how many replicas there are: the spec, the operator, or others by way of the spec."""
+
+    NONE = "None"
+    BUILT_IN = "BuiltIn"
+    EXTERNAL = "External"
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaling:
+    """Who scales, and by what; the policy counts where the operator does."""
+
+    mode: ScalingMode
+    policy: Policy
+
+
 @dataclass(frozen=True, slots=True)
 class PodTemplate:
     """What the user wants on the pods, as parts of a pod's manifest.
@@ -117,6 +134,8 @@ class Spec:
         lease_seconds: for how long one sign of life vouches for a leader.
         reads: how reads are answered that do not say it themselves.
         replicas: how many replicas are to serve; 0 while the store is suspended.
+        autoscaling: who scales, and by what.
+        max_lag_seconds: replicas turn reads away before their map is older; 0 for never.
         image: the replicas' image; None where the operator's default shall be used.
         resources: of a replica.
         pod_template: what else the pods shall have.
@@ -129,9 +148,16 @@ class Spec:
     lease_seconds: int
     reads: ReadsSpec
     replicas: int
+    autoscaling: Autoscaling
+    max_lag_seconds: int
     image: str | None
     resources: JsonObject
     pod_template: PodTemplate
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the operator scales; a store that is suspended has no replicas, whoever scales it."""
+        return self.autoscaling.mode is ScalingMode.BUILT_IN and self.replicas > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +273,14 @@ def parse_time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def parse_scaling_mode(body: JsonObject) -> ScalingMode:
+    """Who scales the SharedLogKV `body`; nobody where that can't be read."""
+    try:
+        return ScalingMode(_object(_object(body["spec"])["autoscaling"])["mode"])
+    except (KeyError, TypeError, ValueError):
+        return ScalingMode.NONE
+
+
 def _parse_spec(spec: JsonObject, identity: Identity) -> Spec:
     topic = _object(spec["topic"])
     reads = _object(spec["reads"])
@@ -272,9 +306,31 @@ def _parse_spec(spec: JsonObject, identity: Identity) -> Spec:
             default_consistency=Consistency(reads["defaultConsistency"]), max_lag_ms=_integer(reads["maxLagMs"])
         ),
         replicas=0 if _boolean(spec["suspend"]) else _integer(spec["replicas"]),
+        autoscaling=_parse_autoscaling(_object(spec["autoscaling"])),
+        max_lag_seconds=_integer(spec["maxLagSeconds"]),
         image=None if image is None else _string(image),
         resources=_object(spec.get("resources", {})),
         pod_template=_parse_pod_template(_object(spec.get("podTemplate", {}))),
+    )
+
+
+def _parse_autoscaling(autoscaling: JsonObject) -> Autoscaling:
+    behavior = _object(autoscaling["behavior"])
+    up, down = _object(behavior["scaleUp"]), _object(behavior["scaleDown"])
+    egress = autoscaling.get("maxBrokerEgressBytesPerSecond")
+    return Autoscaling(
+        ScalingMode(autoscaling["mode"]),
+        Policy(
+            min_replicas=_integer(autoscaling["minReplicas"]),
+            max_replicas=_integer(autoscaling["maxReplicas"]),
+            target_lag_seconds=_integer(autoscaling["targetLagSeconds"]),
+            catch_up_seconds=_integer(autoscaling["catchUpSeconds"]),
+            read_utilization=_integer(autoscaling["readUtilization"]) / 100,
+            max_broker_egress_bytes_per_second=None if egress is None else _integer(egress),
+            scale_up_window_seconds=_integer(up["stabilizationWindowSeconds"]),
+            scale_down_window_seconds=_integer(down["stabilizationWindowSeconds"]),
+            scale_down_period_seconds=_integer(down["periodSeconds"]),
+        ),
     )
 
 

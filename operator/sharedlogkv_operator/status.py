@@ -140,9 +140,14 @@ def build_progressing_status(body: JsonObject, identity: Identity, *, now: datet
     }
 
 
-def build_status(body: JsonObject, identity: Identity, outcome: Outcome, *, now: datetime) -> dict[str, object]:
-    """The whole status after a reconcile; equal to the one that `body` has if nothing changed."""
-    conditions = _stamp(judge(outcome), _raw_conditions(body), identity, now=now)
+def build_status(
+    body: JsonObject, identity: Identity, outcome: Outcome, *, now: datetime, further: Sequence[Condition] = ()
+) -> dict[str, object]:
+    """The whole status after a reconcile; equal to the one that `body` has if nothing changed.
+
+    Conditions that do not follow from the outcome are in `further`.
+    """
+    conditions = _stamp((*judge(outcome), *further), _raw_conditions(body), identity, now=now)
     previous = body.get("status", {})
     assert isinstance(previous, Mapping)
     replicas = outcome.replicas

@@ -54,8 +54,8 @@ class Loop:
             if self.now - looked >= LOOK_SECONDS:
                 looked = self.now
                 self.share = share_to_shed(lag, self.limit_seconds, waiting_share=0.0)
-            records = RECORDS_OF_URGENT_TURN if is_urgent(lag, self.limit_seconds) else BATCH_RECORDS
-            records = min(records, self.appended * self.now - self.applied)
+            most = RECORDS_OF_URGENT_TURN if is_urgent(lag, self.limit_seconds) else BATCH_RECORDS
+            records = min(most, self.appended * self.now - self.applied)
             self.applied += records
             self.now += self.connections * read_turn_seconds(self.read_seconds, self.share) + records * RECORD_SECONDS
 

@@ -1,5 +1,6 @@
 """What every `KubeClient` must do: the real one against an API server, and the fake that stands in for it."""
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -15,7 +16,8 @@ from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable
 from sharedlogkv_operator.events import Event, build_event
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.names import name_peer_secret
-from sharedlogkv_operator.spec import Resource, parse_resource
+from sharedlogkv_operator.scale import is_handed_over, read_replicas
+from sharedlogkv_operator.spec import JsonObject, Resource, ScalingMode, parse_resource
 from tests.support.operator_world import START
 
 Manifest = dict[str, Any]
@@ -101,6 +103,37 @@ class KubeContract:
             child = await site.kube.get_child(kind, site.namespace, "store")
             assert child is not None
             assert child["metadata"]["uid"] == first["metadata"]["uid"]  # type: ignore[index]  # opaque values
+
+    @pytest.mark.asyncio
+    async def test_a_count_that_was_handed_over_outlives_manifests_without_one(self, site: KubeSite) -> None:
+        """As when `autoscaling.mode` becomes BuiltIn, is scaled, is changed otherwise, and becomes None again."""
+        fixed = await get(site)
+        autoscaling = replace(fixed.spec.autoscaling, mode=ScalingMode.BUILT_IN)
+        scaled = replace(fixed, spec=replace(fixed.spec, autoscaling=autoscaling))
+
+        async def apply(resource: Resource, image: str) -> JsonObject:
+            return await site.kube.apply_child(build_deployment(resource, topic_id="t", default_image=image))
+
+        deployment = await apply(fixed, "i:1")
+        assert (read_replicas(deployment), is_handed_over(deployment)) == (3, False)
+        await site.kube.scale_deployment(deployment, 3)
+        handed_over = await apply(scaled, "i:1")
+        assert (read_replicas(handed_over), is_handed_over(handed_over)) == (3, True)
+        await site.kube.scale_deployment(handed_over, 7)
+        changed = await apply(scaled, "i:2")
+        assert (read_replicas(changed), is_handed_over(changed)) == (7, True)
+        taken_back = await apply(fixed, "i:2")
+        assert (read_replicas(taken_back), is_handed_over(taken_back)) == (3, False)
+
+    @pytest.mark.asyncio
+    async def test_a_deployment_is_scaled_by_its_uid_alone(self, site: KubeSite) -> None:
+        manifest = build_deployment(await get(site), topic_id="t", default_image="i")
+        deployment: Any = await site.kube.apply_child(manifest)
+        another = {**deployment, "metadata": {**deployment["metadata"], "uid": "another"}}
+        with pytest.raises(KubeRefused):
+            await site.kube.scale_deployment(another, 5)
+        found = await read(site, "Deployment")
+        assert found["spec"]["replicas"] == 3
 
     @pytest.mark.asyncio
     async def test_what_is_created_is_never_written_over_another_one(self, site: KubeSite) -> None:

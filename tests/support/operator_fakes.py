@@ -95,7 +95,7 @@ class FakeKube:
             return copy.deepcopy(self.secrets.get((namespace, name)))
 
     async def apply_child(self, manifest: Manifest) -> Manifest:
-        """See `KubeClient`; takes over the whole of the object, since here nobody else owns a part of it."""
+        """See `KubeClient`; takes over the whole of the object, but for a count that belongs to who scales."""
         with self._call("apply_child"):
             metadata = manifest["metadata"]
             key = (manifest["kind"], metadata["namespace"], metadata["name"])
@@ -110,6 +110,12 @@ class FakeKube:
                 new["metadata"]["resourceVersion"] = kept["resourceVersion"]
                 if "status" in old:
                     new["status"] = old["status"]
+            if new["kind"] == "Deployment" and "replicas" not in new["spec"]:
+                fields = old["metadata"].get("managedFields") if old else None
+                if fields:
+                    new["metadata"]["managedFields"] = fields
+                # As the API server does with a count that nobody owns any more.
+                new["spec"]["replicas"] = old["spec"]["replicas"] if old and fields else 1
             if new != old:
                 new["metadata"]["generation"] += 1
                 self._touch(new)
@@ -156,6 +162,20 @@ class FakeKube:
                 if (pod["metadata"]["namespace"], pod["metadata"]["name"]) == (namespace, name):
                     kept = {**pod["metadata"].get("annotations", {}), **annotations}
                     pod["metadata"]["annotations"] = {key: value for key, value in kept.items() if value is not None}
+
+    async def scale_deployment(self, deployment: Mapping[str, Any], replicas: int) -> None:
+        """See `KubeClient`."""
+        with self._call("scale_deployment"):
+            metadata = deployment["metadata"]
+            child = self.children.get(("Deployment", metadata["namespace"], metadata["name"]))
+            if child is None or child["metadata"]["uid"] != metadata["uid"]:
+                raise KubeRefused("metadata.uid: field is immutable")
+            entry = {"manager": "sharedlogkv-autoscaler", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+            child["metadata"]["managedFields"] = [entry]
+            if child["spec"]["replicas"] != replicas:
+                child["spec"]["replicas"] = replicas
+                child["metadata"]["generation"] += 1
+                self._touch(child)
 
     async def remove_annotation(self, identity: Identity, key: str, *, value: str) -> None:
         """See `KubeClient`."""

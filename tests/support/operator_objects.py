@@ -42,10 +42,29 @@ def build_resource_body(*, spec: Manifest | None = None, metadata: Manifest | No
             "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
             "suspend": False,
             "replicas": 3,
+            "autoscaling": build_autoscaling(**overrides.pop("autoscaling", {})),
+            "maxLagSeconds": 30,
             "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
             **overrides,
         },
         **top,
+    }
+
+
+def build_autoscaling(**overrides: Any) -> Manifest:
+    """The spec's `autoscaling` with the CRD's defaults, overridden by what is given."""
+    return {
+        "mode": "None",
+        "minReplicas": 2,
+        "maxReplicas": 10,
+        "targetLagSeconds": 5,
+        "catchUpSeconds": 120,
+        "readUtilization": 75,
+        "behavior": {
+            "scaleUp": {"stabilizationWindowSeconds": 0},
+            "scaleDown": {"stabilizationWindowSeconds": 300, "periodSeconds": 30},
+        },
+        **overrides,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sharedlogkv_operator.desired import parse_peer_secret
 from sharedlogkv_operator.mode_change import parse_template_mode
 from sharedlogkv_operator.reconcile import Reconciler, Result
+from sharedlogkv_operator.scaling import ScalingBoard
 from sharedlogkv_operator.status import Condition, parse_conditions
 from tests.support.operator_fakes import FakeKafka, FakeKube, FakeReplicas, Interfere, never
 from tests.support.operator_objects import build_resource_body
@@ -16,7 +17,7 @@ Manifest = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WRITES = frozenset(
     {"apply_child", "create_child", "delete_child", "write_status", "write_finalizers", "post_event"}
-    | {"annotate_pod", "remove_annotation"}
+    | {"annotate_pod", "remove_annotation", "scale_deployment"}
     | {"create_topic", "alter_topic", "delete_topic"}
 )
 
@@ -30,12 +31,18 @@ class World:
         # One list for both, so that the order between them shows.
         self.kafka.calls = self.kube.calls
         self.replicas = FakeReplicas()
+        self.scalings = ScalingBoard()
         self.now = START
-        self.reconciler = Reconciler(
+        self.reconciler = self.build_reconciler()
+
+    def build_reconciler(self) -> Reconciler:
+        """Another process's reconciler, in the same world."""
+        return Reconciler(
             self.kube,
             self.kafka,
             replica_client=self.replicas,
             default_image="image:1",
+            scalings=self.scalings,
             instance="operator-1",
             now=lambda: self.now,
         )

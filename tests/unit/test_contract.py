@@ -22,7 +22,7 @@ from sharedlogkv_replica.log.kafka_security import MECHANISMS, PLAINTEXT, KafkaS
 from sharedlogkv_replica.log.memory import MemoryBroker, MemoryLog
 from sharedlogkv_replica.server.admin import AdminHandler
 from sharedlogkv_replica.server.http_messages import Request, Response
-from tests.support.operator_objects import TOPIC_DEFAULTS
+from tests.support.operator_objects import TOPIC_DEFAULTS, build_autoscaling
 
 ROOT = Path(__file__).parents[2]
 TOPIC_ID = "31p46z8rQ1CUmOLGhmY2OQ"
@@ -43,6 +43,8 @@ def container(write_mode: str, **kafka: object) -> Mapping[str, object]:
             "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
             "suspend": False,
             "replicas": 3,
+            "autoscaling": build_autoscaling(),
+            "maxLagSeconds": 30,
         },
     }
     deployment = desired.build_deployment(parse_resource(body), topic_id=TOPIC_ID, default_image="image")
@@ -138,6 +140,9 @@ def test_the_operator_understands_the_status_that_the_replica_gives() -> None:
     log = MemoryLog(MemoryBroker())
     replica = Replica(log, name="r", write_mode=WriteMode.LEADERLESS, write_timeout_seconds=5, value_limit_bytes=1024)
     status = parse_replica_status(replica.status())
+    assert status.load is not None
+    assert (status.load.position, status.load.served_requests) == (0, 0)
+    assert 0 < status.load.cpu_limit <= 1
     assert (status.is_ready, status.reason, status.lag_seconds) == (False, Reason.STARTING.value, 0.0)
 
 

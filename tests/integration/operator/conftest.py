@@ -11,6 +11,7 @@ from sharedlogkv_operator.kube import ApiServer
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.reconcile import Reconciler
 from sharedlogkv_operator.replica_client import HttpReplicaClient
+from sharedlogkv_operator.scaling import ScalingBoard
 from tests.support.cluster import Cluster
 from tests.support.environment import Environment
 from tests.support.kubernetes import KubeApi, connect, load_configuration, unique
@@ -63,6 +64,7 @@ async def store(
         pool,
         replica_client=replica_client,
         default_image="localhost/sharedlogkv-absent:0",
+        scalings=ScalingBoard(),
         instance="operator-1",
         now=lambda: datetime.now(UTC),
     )

@@ -7,6 +7,7 @@ import pytest
 from tests.support.cluster import Cluster
 from tests.support.environment import Environment
 from tests.support.kubernetes import MERGE, RESOURCES, KubeApi, build_store, connect
+from tests.support.operator_objects import build_autoscaling
 
 pytestmark = pytest.mark.asyncio
 
@@ -305,6 +306,40 @@ async def test_a_name_that_no_service_can_bear_is_refused(
     assert words in answer["message"]
 
 
+@pytest.mark.parametrize(
+    ("autoscaling", "words"),
+    [
+        ({"mode": "Automatic"}, 'supported values: "None", "BuiltIn", "External"'),
+        ({"mode": "BuiltIn", "minReplicas": 5, "maxReplicas": 4}, "minReplicas may not exceed autoscaling.maxReplicas"),
+        ({"mode": "BuiltIn", "minReplicas": 11}, "minReplicas may not exceed autoscaling.maxReplicas"),
+        ({"mode": "BuiltIn", "minReplicas": 0}, "should be greater than or equal to 1"),
+        ({"mode": "BuiltIn", "readUtilization": 99}, "should be less than or equal to 95"),
+        ({"mode": "BuiltIn", "behavior": {"scaleDown": {"periodSeconds": 0}}}, "greater than or equal to 1"),
+    ],
+    ids=str,
+)
+async def test_an_autoscaling_that_can_t_be_meant_is_refused(
+    cluster: Cluster, environment: Environment, autoscaling: Manifest, words: str
+) -> None:
+    manifest = build_store("default")
+    manifest["spec"]["autoscaling"] = autoscaling
+    status, answer = await try_create(environment, manifest)
+    assert status == 422
+    assert words in answer["message"]
+
+
+@pytest.mark.parametrize(
+    "autoscaling", [{}, {"mode": "BuiltIn"}, {"behavior": {}}, {"behavior": {"scaleUp": {}}}], ids=str
+)
+async def test_the_rest_of_an_autoscaling_is_filled_in(
+    cluster: Cluster, environment: Environment, autoscaling: Manifest
+) -> None:
+    manifest = build_store("default")
+    manifest["spec"]["autoscaling"] = autoscaling
+    _, answer = await try_create(environment, manifest)
+    assert answer["spec"]["autoscaling"] == build_autoscaling(mode=autoscaling.get("mode", "None"))
+
+
 async def test_defaults_are_filled_in(cluster: Cluster, environment: Environment) -> None:
     manifest = build_store("default")
     del manifest["spec"]["topic"]
@@ -324,6 +359,8 @@ async def test_defaults_are_filled_in(cluster: Cluster, environment: Environment
         "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
         "suspend": False,
         "replicas": 3,
+        "autoscaling": build_autoscaling(),
+        "maxLagSeconds": 30,
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
     }
 

@@ -15,6 +15,7 @@ from sharedlogkv_operator.kube import ApiServer
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.reconcile import Reconciler
 from sharedlogkv_operator.replica_client import HttpReplicaClient
+from sharedlogkv_operator.scaling import ScalingBoard
 from tests.support.cluster import Cluster
 from tests.support.kubernetes import KubeApi, build_store, condition
 from tests.support.secured_kafka import (
@@ -103,6 +104,7 @@ async def site(
         api_server,
         pool,
         replica_client=replica_client,
+        scalings=ScalingBoard(),
         default_image="localhost/sharedlogkv-absent:0",
         instance="operator-1",
         now=lambda: datetime.now(UTC),

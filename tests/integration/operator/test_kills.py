@@ -19,6 +19,7 @@ from sharedlogkv_operator.kafka_security import NO_LOGIN, Login
 from sharedlogkv_operator.kube import ApiServer
 from sharedlogkv_operator.reconcile import Reconciler
 from sharedlogkv_operator.replica_client import HttpReplicaClient
+from sharedlogkv_operator.scaling import ScalingBoard
 from tests.support.cluster import Cluster
 from tests.support.environment import Environment
 from tests.support.kubernetes import KubeApi, build_store, condition, unique
@@ -90,6 +91,7 @@ class Operators:
             Counted(self._api_server, steps),
             Clusters(Counted(self._admin, steps)),
             replica_client=self._replica_client,
+            scalings=ScalingBoard(),
             default_image="localhost/sharedlogkv-absent:0",
             instance="operator",
             now=lambda: datetime.now(UTC),

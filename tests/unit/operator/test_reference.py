@@ -9,12 +9,15 @@ import pytest
 import yaml
 
 from sharedlogkv_operator import names
+from sharedlogkv_operator.autoscaler.decision import Limit, Rule
+from sharedlogkv_operator.autoscaler.policy import Policy
 from sharedlogkv_operator.config import PREFIX, VARIABLES, parse_config
 from sharedlogkv_operator.events import Deed
 from sharedlogkv_operator.metrics import CONDITION_TYPES, Metrics
-from sharedlogkv_operator.reasons import STALLED, Reason
+from sharedlogkv_operator.reasons import STALLED, Reason, ScalingReason
 from sharedlogkv_operator.spec import POD_SPEC_FIELDS
 from sharedlogkv_operator.topic import CREATION_DEFAULTS, OWNED_SETTINGS
+from tests.support.operator_objects import build_autoscaling, build_resource
 from tests.support.secured_kafka import LEAST_RIGHTS
 
 REPOSITORY = Path(__file__).parents[3]
@@ -114,6 +117,30 @@ def test_the_runbook_has_an_entry_for_every_reason_and_for_nothing_else() -> Non
     runbook = (REPOSITORY / "docs/operations.md").read_text().split("\n## Runbook\n")[1]
     entries = [name for heading in re.findall(r"^### (.+)$", runbook, re.MULTILINE) for name in heading.split(", ")]
     assert sorted(entries) == sorted(reason.value for reason in Reason)
+
+
+def test_every_reason_of_the_scaling_is_there() -> None:
+    section = TEXT.split("\n## Scaling\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`[A-Z][^|]*) \| Scaling", section, re.MULTILINE)
+    documented = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    reasons = [*Rule, *Limit, *ScalingReason]
+    assert documented == {reason.value for reason in reasons}
+
+
+def test_every_rule_is_explained_in_its_order() -> None:
+    page = (REPOSITORY / "docs/autoscaling.md").read_text().split("\n## The rules\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [rule.value for rule in Rule]
+
+
+def test_every_default_of_the_autoscaling_is_there_and_is_the_policy_s() -> None:
+    autoscaling = SCHEMA["spec"]["properties"]["autoscaling"]
+    documented = rows("The resource")
+    for name, field in autoscaling["properties"].items():
+        if name not in ("behavior", "maxBrokerEgressBytesPerSecond"):
+            assert documented[f"autoscaling.{name}"].split(" | ")[0].strip("`") == str(field["default"])
+    assert autoscaling["default"] == build_autoscaling(mode="None")
+    resource = build_resource(spec={"autoscaling": autoscaling["default"]})
+    assert resource.spec.autoscaling.policy == Policy()
 
 
 def test_every_annotation_by_which_something_is_asked_for_is_there() -> None:

@@ -1,0 +1,174 @@
+"""Replicas are added and taken away by the cause of their lag, on a real cluster; each cause here is a real one."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.e2e.conftest import OPERATOR_NAMESPACE
+from tests.support.cluster import Cluster, Manifest, condition_of
+from tests.support.diagnosis import OPERATOR_SELECTOR
+from tests.support.environment import Environment
+from tests.support.readers import Readers
+from tests.support.store import Store
+from tests.support.waiting import wait_until
+
+KEYS = 1_000
+PAGE = f"/v1/kv?limit={KEYS}"
+"""A read of some milliseconds of CPU."""
+CPU = "100m"
+
+
+@pytest.fixture
+def make_scaled(make_store: Callable[[str], Store]) -> Callable[..., Store]:
+    """Return a store of little CPU that the operator scales, Ready, with some keys."""
+
+    def make(*, replicas: int, down_seconds: int = 20, **autoscaling: Any) -> Store:
+        store = make_store("scaled")
+        behavior = {"scaleDown": {"stabilizationWindowSeconds": down_seconds, "periodSeconds": 5}}
+        store.apply(
+            replicas=replicas,
+            writeMode="Leaderless",
+            resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": CPU}},
+            autoscaling={"mode": "BuiltIn", "behavior": behavior, **autoscaling},
+        )
+        store.await_ready()
+        return store
+
+    return make
+
+
+def count_of(store: Store) -> int:
+    """Return how many replicas the store's Deployment is asked for."""
+    deployment = store.cluster.get("deployment", store.name, namespace=store.namespace)
+    count: int = deployment["spec"]["replicas"]
+    return count
+
+
+def condition(store: Store, kind: str) -> Manifest:
+    """Return a condition of the store's scaling."""
+    return condition_of(store.get(), kind)
+
+
+def fill(environment: Environment, store: Store) -> None:
+    """Write keys to the store's topic that make a read of all of them cost something."""
+    producer = Producer({"bootstrap.servers": environment.kafka, "enable.idempotence": True})
+    for number in range(KEYS):
+        producer.produce(store.topic, key=b"key-%04d" % number, value=b"\xff" * 200)
+    assert producer.flush(60) == 0
+
+
+@contextmanager
+def writing(environment: Environment, store: Store) -> Iterator[None]:
+    """Write to the store's topic as fast as can be, while the context lasts."""
+    stop = threading.Event()
+
+    def write() -> None:
+        producer = Producer({"bootstrap.servers": environment.kafka, "linger.ms": 20, "acks": "1"})
+        number = 0
+        while not stop.is_set():
+            try:
+                producer.produce(store.topic, key=b"key-%04d" % (number % KEYS), value=b"x")
+                number += 1
+            except BufferError:
+                producer.poll(0.01)
+        producer.purge()
+        producer.flush(10)
+
+    thread = threading.Thread(target=write, name="writer")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def kill_operator(cluster: Cluster) -> None:
+    """Kill the operator, and wait until another one is there."""
+    words = ("--selector", OPERATOR_SELECTOR)
+    cluster.kubectl("delete", "pods", *words, "--force", "--grace-period=0", namespace=OPERATOR_NAMESPACE)
+    cluster.kubectl(
+        "wait", "pods", *words, "--for=condition=Ready", "--timeout=90s", namespace=OPERATOR_NAMESPACE, seconds=100
+    )
+
+
+@pytest.mark.timeout(420)
+def test_reads_add_replicas_and_their_end_takes_them_away_without_a_failed_read_also_by_an_operator_that_was_killed(
+    make_scaled: Callable[..., Store], environment: Environment, cluster: Cluster
+) -> None:
+    store = make_scaled(replicas=1, minReplicas=1, maxReplicas=3)
+    fill(environment, store)
+    connect = store.through_service()
+    with Readers(connect, "/v1/kv/key-0001", clients=1, rest=0.05) as few:
+        with Readers(connect, PAGE, clients=4) as many:
+            wait_until(lambda: count_of(store) > 1, what="replicas were added", timeout_seconds=120, every_seconds=0.5)
+            kill_operator(cluster)
+            wait_until(lambda: count_of(store) == 3, what="as many as may be", timeout_seconds=120, every_seconds=0.5)
+            store.await_pods(3)
+            store.await_ready()
+            assert many.answered > 0
+        resource = store.await_ready()
+        assert resource["status"]["lagSeconds"] <= 5
+        reasons = {change["reason"] for change in resource["status"]["scaling"]["changes"]}
+        assert reasons == {"ReadSteal"}
+        wait_until(lambda: count_of(store) == 1, what="they were taken away", timeout_seconds=180, every_seconds=0.5)
+        store.await_pods(1)
+        assert few.answered > 0
+    assert few.failures == []
+    assert many.failures == []
+    changes = store.await_ready()["status"]["scaling"]["changes"]
+    assert [(change["from"], change["to"]) for change in changes[:2]] == [(2, 1), (3, 2)], "one at a time"
+
+
+@pytest.mark.timeout(300)
+def test_writes_that_no_replica_keeps_up_with_add_none_and_the_reason_is_told(
+    make_scaled: Callable[..., Store], environment: Environment
+) -> None:
+    store = make_scaled(replicas=1, minReplicas=1, maxReplicas=3)
+    with writing(environment, store):
+
+        def told() -> Manifest | None:
+            effective = condition(store, "ScalingEffective")
+            return effective if effective.get("reason") == "WriteBound" else None
+
+        effective = wait_until(told, what="it is told that writes are too many", timeout_seconds=150, every_seconds=0.5)
+        assert effective["status"] == "False"
+        assert "more replicas can't help" in effective["message"]
+        assert count_of(store) == 1
+    assert "changes" not in store.get()["status"]["scaling"]
+
+
+@pytest.mark.timeout(300)
+def test_replicas_that_can_t_be_asked_are_left_alone_until_they_can(
+    make_store: Callable[[str], Store], make_scaled: Callable[..., Store], cluster: Cluster, namespace: str
+) -> None:
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "data-port-alone"},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 8080}]}]},
+    }
+    cluster.kubectl("create", "--filename", "-", stdin=json.dumps(policy), namespace=namespace)
+    store = make_scaled(replicas=2, minReplicas=1, maxReplicas=3, down_seconds=5)
+
+    def told() -> Manifest | None:
+        active = condition(store, "ScalingActive")
+        return active if active.get("reason") == "MetricsUnavailable" else None
+
+    active = wait_until(told, what="it is told that they can't be asked", timeout_seconds=60, every_seconds=0.5)
+    assert active["status"] == "False"
+    until = time.monotonic() + 30  # more than twice of what it would take otherwise
+
+    def is_over() -> bool:
+        return count_of(store) != 2 or time.monotonic() > until
+
+    wait_until(is_over, what="the time is over", timeout_seconds=60, every_seconds=1)
+    assert count_of(store) == 2
+    cluster.kubectl("delete", "networkpolicy", "data-port-alone", namespace=namespace)
+    wait_until(lambda: count_of(store) == 1, what="one was taken away", timeout_seconds=90, every_seconds=0.5)

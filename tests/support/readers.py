@@ -1,0 +1,75 @@
+"""Clients that read a store over and over, through its Service, until they are told to stop.
+
+A new connection every few requests may reach another replica, as most clients' connections do in the end. An answer
+that a sane client retries is retried, and counted; anything else is a failure.
+"""
+
+import http.client
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+
+from tests.support.replica_http import ReplicaClient, Reply
+
+READS_PER_CONNECTION = 5
+
+
+class Readers:
+    """Readers of one path, running while the context lasts."""
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractContextManager[ReplicaClient]],
+        path: str,
+        *,
+        clients: int,
+        rest: float = 0.0,
+    ) -> None:
+        """Reads `path` by `clients` clients, each of which rests for `rest` seconds between two reads.
+
+        `connect` yields a client that has no connection yet.
+        """
+        self._connect = connect
+        self._path = path
+        self._rest = rest
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, name=f"reader-{number}") for number in range(clients)]
+        self.answered = 0
+        self.retried: Counter[str] = Counter()
+        self.failures: list[object] = []
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            with self._connect() as client:
+                for number in range(READS_PER_CONNECTION):
+                    if self._stop.wait(self._rest):
+                        return
+                    try:
+                        self._judge(client.request("GET", self._path))
+                    except (OSError, http.client.HTTPException) as error:
+                        # A server may close a connection between two requests; one that was just made must be served.
+                        (self.failures.append(error) if number == 0 else self.retried.update(["closed"]))
+                        break
+
+    def _judge(self, reply: Reply) -> None:
+        if reply.status == 200:
+            self.answered += 1
+        elif reply.status in (503, 504) and "retry-after" in reply.headers:
+            self.retried.update([str(reply.status)])
+        else:
+            self.failures.append(reply)
