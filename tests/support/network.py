@@ -16,6 +16,7 @@ class Pipe(asyncio.Transport):
         self._on_the_way: list[bytes] = []
         self._closing = False
         self._lost = False
+        self._vanished = False
         self._reading = True
         self._pressed = False
         self._high_bytes = 64 * 1024
@@ -37,6 +38,8 @@ class Pipe(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Sends."""
         assert data
+        if self._vanished:
+            raise RuntimeError("the handler is closed")
         if self._closing:
             return
         self.written.append(bytes(data))
@@ -106,6 +109,11 @@ class Pipe(asyncio.Transport):
         loop.call_soon(self._lose, None)
         if not self.network.frozen:
             loop.call_soon(self.other._lose, None)
+
+    def vanish(self) -> None:
+        """Ends the connection as uvloop does when its making is cancelled: this end's protocol is not told."""
+        self._lost = self._vanished = True
+        self.other._lose(None)
 
     def cut(self) -> None:
         """Both ends see a reset; what is on its way is lost."""

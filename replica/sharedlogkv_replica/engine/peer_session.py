@@ -108,6 +108,7 @@ class PeerSession(asyncio.Protocol):
         self._sent = 0  # questions below this number were handed to the transport
         self._open = False
         self._leaving = False
+        self._cut = False
         self._write_paused = False
         self._silent_ticks = 0
         self._ticker: asyncio.TimerHandle | None = None
@@ -158,14 +159,18 @@ class PeerSession(asyncio.Protocol):
         self._end_if_done()
 
     def abort(self, fault: PeerRefused | None = None) -> None:
-        """Cuts the connection; askers learn of it in the next turn."""
+        """Cuts the connection, also one whose making was cancelled; askers learn of it in the next turn."""
         self._fault = self._fault or fault
+        self._cut = True
         if self._transport is not None:
             self._transport.abort()
+            # uvloop's `create_connection`, when cancelled, closes a connection that was made and may be proved by then
+            # without a word to its protocol, which would tick on and write to a closed handle.
+            asyncio.get_running_loop().call_soon(self.connection_lost, None)
 
     def _flush(self) -> None:
         transport = self._transport
-        if not self._open or transport is None or transport.is_closing():
+        if not self._open or self._cut or transport is None or transport.is_closing():
             return
         self._sent = self._next
         data = self._outbox.take()
@@ -242,7 +247,9 @@ class PeerSession(asyncio.Protocol):
             asker.answered(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tells every asker."""
+        """Tells every asker; once."""
+        if self.ended.done():
+            return
         if self._ticker is not None:
             self._ticker.cancel()
         if self._open:

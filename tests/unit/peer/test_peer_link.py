@@ -9,7 +9,7 @@ import pytest
 
 from sharedlogkv_replica.core.records import Offset, Position
 from sharedlogkv_replica.engine.peer_handshake import AnsweringHandshake, PeerIdentity
-from sharedlogkv_replica.engine.peer_link import PeerDialer, PeerLink
+from sharedlogkv_replica.engine.peer_link import Connect, PeerDialer, PeerLink
 from sharedlogkv_replica.engine.peer_wire import (
     Answer,
     FrameSplitter,
@@ -76,13 +76,17 @@ class StrangePeer(asyncio.Protocol):
 
 @asynccontextmanager
 async def linked(
-    network: Network, *, identify: Callable[[], PeerIdentity] = identity, limits: PeerLimits | None = None
+    network: Network,
+    *,
+    identify: Callable[[], PeerIdentity] = identity,
+    limits: PeerLimits | None = None,
+    connect: Connect | None = None,
 ) -> AsyncIterator[tuple[PeerLink, PeerDialer]]:
     dialer = PeerDialer(
         identify=identify,
         report=lambda: Report(Position(0), fit=True),
         limits=limits or PeerLimits(),
-        connect=network.connect,
+        connect=connect or network.connect,
     )
     link = dialer.dial(ADDRESS, on_room=lambda: None)
     try:
@@ -272,6 +276,32 @@ async def test_a_link_that_is_left_before_it_connects_gives_up() -> None:
         serve(network)
         await asyncio.sleep(5)
         assert network.pipes == []
+
+
+@pytest.mark.parametrize("seconds", [0, 10], ids=["in the turn of its proof", "later"])
+async def test_a_connection_whose_making_is_given_up_after_its_proof_says_nothing_more(seconds: float) -> None:
+    network = Network()
+    serve(network)
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+
+    async def connect_in_vain(protocol: asyncio.Protocol, address: str) -> None:
+        if network.pipes:
+            raise ConnectionRefusedError
+        await network.connect(protocol, address)
+        # No event: it would wake us in a later turn than that of the proof.
+        while not dialer.counters.open_connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await asyncio.sleep(seconds)
+        network.pipes[-1].vanish()
+        raise TimeoutError
+
+    limits = PeerLimits(handshake_seconds=20)
+    async with linked(network, connect=connect_in_vain, limits=limits) as (_, dialer):
+        await asyncio.sleep(seconds + 10)
+        assert dialer.counters.open_connections == 0
+        assert dialer.counters.failures[PeerFault.SILENT] == 1
+    assert errors == []
 
 
 async def test_a_link_that_is_closed_tells_its_askers() -> None:
