@@ -7,6 +7,9 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 NEEDED_CONTROLLERS = ("blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids")
+TESTBED_SHARES = 8 * 1024
+"""Of the processor, for all testbeds together. By default they would weigh as much as one process beside them, and on a
+busy machine the brokers and etcd would miss their heartbeats."""
 
 
 def hierarchies() -> list[Path]:
@@ -25,6 +28,7 @@ def create(path: str) -> None:
                 file = group / name
                 if file.exists() and not file.read_text().strip():
                     file.write_text((parent / name).read_text())
+    (ROOT / "cpu" / Path(path).parts[0] / "cpu.shares").write_text(str(TESTBED_SHARES))
 
 
 def join_script(path: str) -> str:
