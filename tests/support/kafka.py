@@ -36,7 +36,11 @@ class KafkaCluster:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+        # A frozen broker must be given up before it has taken all the time that there is.
+        timeout_ms = int(_METADATA_SECONDS * 1000)
+        self._admin = AdminClient(
+            {"bootstrap.servers": bootstrap_servers, "log_level": 0, "socket.timeout.ms": timeout_ms}
+        )
 
     def create_topic(
         self, topic: str, *, config: Mapping[str, str] = COMPACTED, partitions: int = 1, replication_factor: int = 1

@@ -40,6 +40,9 @@ REQUEST_TIMEOUT_SECONDS: Final = 3.0
 BROKER_TIMEOUT_MS: Final = 2_500
 """How long the leader may wait for its in-sync replicas; below the above, so that it answers before we hang up."""
 
+ATTEMPTS: Final = 3
+"""How often a question can be asked within its time, if brokers don't answer: the one that is asked may be dead."""
+
 ASK_AGAIN_SECONDS: Final = 0.1
 CLOSED: Final = "the log was closed"
 UNREADABLE: Final = "the Kafka credentials can't be used"
@@ -122,6 +125,7 @@ class KafkaLog:
         )
         self._query_timeout_seconds = query_timeout_seconds
         self._security = security
+        self._attempt_seconds = query_timeout_seconds / ATTEMPTS
         self._properties = {"bootstrap.servers": location.bootstrap_servers}
         self._admin_client: AdminClient | None = None  # kept: without a reference, its futures end in _DESTROY
         self._admin_credentials = Credentials()  # that it was made with
@@ -206,7 +210,7 @@ class KafkaLog:
                         lambda admin: admin.list_offsets(
                             {partition: OffsetSpec.latest()},
                             isolation_level=IsolationLevel.READ_UNCOMMITTED,
-                            request_timeout=self._query_timeout_seconds,
+                            request_timeout=self._attempt_seconds,
                         )[partition],
                         right="Describe",
                     )
@@ -301,7 +305,7 @@ class KafkaLog:
 
     def _description(self, admin: AdminClient) -> "concurrent.futures.Future[TopicDescription]":
         topics = TopicCollection([self._topic])
-        return admin.describe_topics(topics, request_timeout=self._query_timeout_seconds)[self._topic]
+        return admin.describe_topics(topics, request_timeout=self._attempt_seconds)[self._topic]
 
     async def _describe(self) -> TopicDescription | None:
         try:
@@ -319,7 +323,7 @@ class KafkaLog:
         resource = ConfigResource(ResourceType.TOPIC, self._topic)
         try:
             config = await self._ask(
-                lambda admin: admin.describe_configs([resource], request_timeout=self._query_timeout_seconds)[resource],
+                lambda admin: admin.describe_configs([resource], request_timeout=self._attempt_seconds)[resource],
                 right="DescribeConfigs",
             )
         except LookupError as error:
@@ -350,10 +354,10 @@ class KafkaLog:
                     raise LogRefused(f"the {what} is denied: {error.str()}; {ask_for(right, what)}") from exception
                 self._trouble = error.str()
             await asyncio.sleep(ASK_AGAIN_SECONDS)
-            # After a change of leader, list_offsets fails with FENCED_LEADER_EPOCH for minutes: it never asks who leads
-            # now. To describe the topic makes the client learn it.
+            # By itself the client would go on with what it knew for as long as a broker is dead, or for minutes:
+            # describe_* waits for the broker that was the controller, list_offsets for the one that led the partition.
             with contextlib.suppress(KafkaException):
-                await self._ask_once(self._description)
+                await asyncio.to_thread(self._admin().list_topics, self._topic, timeout=self._attempt_seconds / 2)
         raise LogUnavailable(CLOSED)
 
     async def _ask_once(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"]) -> T:
@@ -377,7 +381,9 @@ class KafkaLog:
             except (OSError, ValueError) as error:
                 raise LogUnavailable(f"{UNREADABLE}: {error}") from error
             secured = self._security.client_properties(self._admin_credentials)
-            own: dict[str, Any] = {"log_level": 0, "error_cb": self._note_error}
+            # A connection on which nothing is heard is given up, or a frozen broker would be asked again and again.
+            silence_ms = int(self._attempt_seconds * 1000)
+            own: dict[str, Any] = {"log_level": 0, "socket.timeout.ms": silence_ms, "error_cb": self._note_error}
             self._admin_client = AdminClient({**own, **self._properties, **secured})
         return self._admin_client
 
