@@ -21,6 +21,7 @@ from confluent_kafka.admin import (
 from sharedlogkv_replica.core.records import Entry, Position
 from sharedlogkv_replica.log.kafka import KafkaLog, parse_location, spell_topic_id
 from tests.support.eventually import eventually
+from tests.support.waiting import wait_until
 
 COMPACTED: Final = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
 ANSWER_SECONDS: Final = 30.0
@@ -48,8 +49,8 @@ class KafkaCluster:
         """Creates a topic, and returns its id once it can be asked for."""
         new = NewTopic(topic, partitions, replication_factor, config=dict(config))
         self._answer(self._admin.create_topics([new])[topic])
-        self._wait(lambda: self.topic_id(topic) is not None, f"the new topic {topic}")
-        return self.topic_id(topic) or ""
+        # Once: the broker that is asked next may not know the topic yet.
+        return wait_until(lambda: self.topic_id(topic), what=f"the new topic {topic}", timeout_seconds=ANSWER_SECONDS)
 
     def delete_topic(self, topic: str) -> None:
         """Deletes a topic, if it is there, and returns once it is gone."""
