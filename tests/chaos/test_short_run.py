@@ -68,7 +68,7 @@ async def test_replicas_whose_linearizable_reads_are_stale_are_caught(environmen
 
 
 async def test_leaders_that_are_not_fenced_are_caught(environment: Environment) -> None:
-    breaches = await breaches_of(environment, "unfenced", "cut-leader-from-brokers")
+    breaches = await breaches_of(environment, "unfenced", *["cut-leader-from-brokers"] * 2)
     late = [tuple(map(int, found.groups())) for breach in breaches if (found := LATE_BATCH.fullmatch(breach))]
     assert late, breaches
     for of, offset, term in late:
