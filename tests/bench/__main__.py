@@ -2,7 +2,7 @@
 
     python -m tests.bench prepare               install and build what is needed: wrk, nginx, the load generator
     python -m tests.bench run                   measure everything
-    python -m tests.bench run reads puts        measure some
+    python -m tests.bench run reads failover    measure some
     python -m tests.bench run --check           and exit with 1 when a target is missed
 
 `run` needs `SLKV_KAFKA` (a testbed's shell sets it) and `etcd` on PATH, and `prepare` a way to the package registries.
@@ -19,7 +19,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import consistent_reads, footprint, image, load, puts, reads, replay, visibility
+from tests.bench import (
+    consistent_reads,
+    failover,
+    follower_reads,
+    footprint,
+    image,
+    load,
+    puts,
+    reads,
+    replay,
+    visibility,
+)
 from tests.bench.errors import BenchError
 from tests.bench.figures import Figure, format_table, unmet
 from tests.bench.programs import find_program
@@ -29,8 +40,11 @@ from tests.support.commands import run
 MEASUREMENTS: dict[str, Callable[[Site], list[Figure]]] = {
     "reads": reads.measure,
     "replay": replay.measure,
-    "puts": puts.measure,
+    "led-puts": puts.measure_led,
+    "leaderless-puts": puts.measure_leaderless,
     "consistent-reads": consistent_reads.measure,
+    "follower-reads": follower_reads.measure,
+    "failover": failover.measure,
     "visibility": visibility.measure,
     "footprint": footprint.measure,
     "image": image.measure,

@@ -4,13 +4,16 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias
 
 from tests.bench.errors import BenchError
 from tests.bench.figures import Figure, Target, latency_note, paired_ratio
+from tests.bench.silence import Observation
 from tests.bench.site import KEYS, VALUE_BYTES
 from tests.support.commands import run
 
@@ -22,6 +25,7 @@ PROGRAM = _CACHE / "load"
 _BUILD_SECONDS = 600.0
 _WARM_UP_SECONDS = 1.0
 _FILL_SECONDS = 300.0
+_FINISH_SECONDS = 40.0  # above the patience of a client of the load generator, which is 30 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def build() -> None:
 
 
 def drive(url: str, operation: Operation, *, connections: int, seconds: float, keys: int = KEYS) -> Load:
-    """Keeps one request under way on each connection.
+    """Keeps one request under way on each connection; several targets, with commas between, share the connections.
 
     Raises:
         BenchError: A request failed: such a figure is void.
@@ -118,11 +122,58 @@ def fill(url: str, *, keys: int) -> None:
     _run(["-target", url, "-operation", "fill", "-keys", str(keys)], timeout_seconds=_FILL_SECONDS)
 
 
-def _run(arguments: list[str], *, timeout_seconds: float) -> dict[str, Any]:
+class Watch:
+    """Clients that write to and read from all targets, each with a pause after an answer, while the context lasts.
+
+    Entering returns once every client was answered.
+
+    Args:
+        urls: The targets.
+        connections: How many clients; half of them write, spread over the targets like the others.
+        prefix: What the names of their keys begin with.
+    """
+
+    def __init__(self, urls: Sequence[str], *, connections: int, prefix: str) -> None:
+        size = ["-connections", str(connections), "-keys-prefix", prefix, "-value-bytes", str(VALUE_BYTES)]
+        self._command = [_program(), "-target", ",".join(urls), "-operation", "watch", *size]
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        if process.stdout.readline() != "begun\n":
+            process.wait()
+            raise BenchError(f"the clients did not begin: status {process.returncode}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        process = self._running()
+        process.kill()
+        process.communicate()
+
+    def finish(self) -> Observation:
+        """Ends the clients; returns what they saw."""
+        output, _ = self._running().communicate(timeout=_FINISH_SECONDS)
+        return Observation.parse(json.loads(output))
+
+    def _running(self) -> subprocess.Popen[str]:
+        assert self._process is not None, "it was not started"
+        return self._process
+
+
+def _program() -> str:
     if not PROGRAM.exists():
         raise BenchError("the load generator is not built: run `make bench`, or `python -m tests.bench prepare`")
+    return str(PROGRAM)
+
+
+def _run(arguments: list[str], *, timeout_seconds: float) -> dict[str, Any]:
     size = ["-value-bytes", str(VALUE_BYTES), "-warm-up", str(_WARM_UP_SECONDS)]
-    report: dict[str, Any] = json.loads(run(str(PROGRAM), *arguments, *size, timeout_seconds=timeout_seconds) or "{}")
+    report: dict[str, Any] = json.loads(run(_program(), *arguments, *size, timeout_seconds=timeout_seconds) or "{}")
     return report
 
 

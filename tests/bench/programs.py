@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -83,22 +82,45 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Starts it, for the first time or once more after its end."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environ
             )
-        return self
+
+    def kill(self) -> None:
+        """Ends it as a crash does."""
+        process = self._running()
+        process.kill()
+        process.wait()
+
+    def terminate(self) -> None:
+        """Asks it to end, and does not wait for it."""
+        self._running().terminate()
+
+    def await_end(self) -> None:
+        """Returns once it has ended by itself.
+
+        Raises:
+            BenchError: It did not.
+        """
+        try:
+            self._running().wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise BenchError(f"{self.name} did not end within {_STOP_SECONDS:g} s") from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        process = self._running()
-        process.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self.await_end()
+        except BenchError:
+            self.kill()
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, f"{self.name} was not started"

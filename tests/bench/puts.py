@@ -1,10 +1,13 @@
-"""Acknowledged puts, against etcd's: one member against one broker, both as shipped, everything on all processors.
+"""Acknowledged puts, against etcd's: member for replica and broker, as shipped, everything on all processors.
 
 The same load generator drives both, etcd over gRPC and ours over HTTP, with one request under way on each connection. A
 run of etcd and a run of ours make a pair; the first pair only warms up the broker's compiler and the disk's cache.
 
+A led store has its leader append, behind a fence; three replicas share the connections, as the members of etcd do, so
+two thirds of the writes are forwarded on both sides. In a leaderless store the replica that is asked appends.
+
 What is acknowledged differs, and the table says so: etcd has flushed its log to the disk, Kafka has it on every in-sync
-replica (here: one) and leaves flushing to the operating system. So the same is measured with both flushing
+replica and leaves flushing to the operating system. So the same is measured with both flushing
 (`flush.messages=1` on the topic), and with neither (`--unsafe-no-fsync`).
 """
 
@@ -14,17 +17,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.bench import load
-from tests.bench.etcd import Etcd
+from tests.bench.etcd import EtcdCluster
 from tests.bench.figures import Figure, Target
+from tests.bench.group import Group
 from tests.bench.load import Load, compare_loads, connections_text
 from tests.bench.replica import Replica
 from tests.bench.site import Site
 
-TARGET: Final = Target("ratio", "at least", 1.5)
 _BUSY: Final = 64
+_CROWD: Final = 1000
+_BUSY_TARGET: Final = Target("ratio", "at least", 1.5)
+_CROWD_TARGET: Final = Target("ratio", "at least", 3.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One row: so many connections against a setting of each.
 
@@ -32,6 +38,8 @@ class Case:
         name: The figure's.
         says: What is special about it, for the title.
         connections: How many.
+        size: How many members of etcd, how many copies of the log, and how many replicas.
+        is_led: In write mode Leader.
         pairs: How many pairs of runs.
         seconds: The length of a run.
         etcd: Options for etcd.
@@ -40,44 +48,82 @@ class Case:
     """
 
     name: str
+    says: str
     connections: int
+    size: int = 1
+    is_led: bool = False
     pairs: int = 2
-    seconds: float = 5.0
-    says: str = ""
+    seconds: float = 4.0
     etcd: Sequence[str] = ()
     topic: dict[str, str] = field(default_factory=dict)
     target: Target | None = None
 
 
-CASES: Final = (
-    Case("put-1", 1),
-    Case("put-64", _BUSY, pairs=5, seconds=8.0, target=TARGET),
-    Case("put-1000", 1000),
-    Case("put-64-both-flush", _BUSY, says=", both flush", topic={"flush.messages": "1"}),
-    Case("put-64-none-flushes", _BUSY, says=", none flushes", etcd=("--unsafe-no-fsync",)),
+def _led(size: int, connections: int, target: Target | None = None) -> Case:
+    name = f"led-put-{size}x{connections}"
+    says = f"led, {size} against {size}"
+    return Case(name=name, says=says, connections=connections, size=size, is_led=True, pairs=3, target=target)
+
+
+LED: Final = tuple(
+    _led(size, connections, target)
+    for size in (1, 3)
+    for connections, target in ((1, None), (_BUSY, _BUSY_TARGET), (_CROWD, _CROWD_TARGET))
+)
+
+LEADERLESS: Final = (
+    Case(name="put-1", says="leaderless", connections=1),
+    Case(name="put-64", says="leaderless", connections=_BUSY, pairs=3, target=_BUSY_TARGET),
+    Case(name="put-1000", says="leaderless", connections=_CROWD),
+    Case(
+        name="put-64-both-flush",
+        says="leaderless, both flush",
+        connections=_BUSY,
+        topic={"flush.messages": "1"},
+    ),
+    Case(
+        name="put-64-none-flushes",
+        says="leaderless, none flushes",
+        connections=_BUSY,
+        etcd=("--unsafe-no-fsync",),
+    ),
 )
 
 
-def measure(site: Site) -> list[Figure]:
-    """The figures of puts."""
-    return [_measure(site, case) for case in CASES]
+def measure_leaderless(site: Site) -> list[Figure]:
+    """The figures of puts to a leaderless store."""
+    return [_measure(site, case) for case in LEADERLESS]
+
+
+def measure_led(site: Site) -> list[Figure]:
+    """The figures of puts to a led store."""
+    return [_measure(site, case) for case in LED]
 
 
 def _measure(site: Site, case: Case) -> Figure:
-    site.say(f"{case.pairs} pairs of puts over {connections_text(case.connections)}{case.says}")
+    title = f"acknowledged put, {case.says}, {connections_text(case.connections)}"
+    site.say(f"{case.pairs} pairs: {title}")
     folder = site.folder / case.name
     folder.mkdir()
+    topic = site.create_topic(copies=case.size, **case.topic)
     with ExitStack() as stack:
-        etcd = stack.enter_context(Etcd(folder, case.etcd))
-        replica = stack.enter_context(Replica(site, site.create_topic(**case.topic), name=case.name))
+        etcd = stack.enter_context(EtcdCluster(folder, case.etcd, size=case.size))
+        ours = _store(site, topic, case)
+        stack.enter_context(ours)
         etcd.await_ready()
-        replica.await_ready()
+        ours.await_ready()
 
         def drive(url: str, seconds: float = case.seconds) -> Load:
             return load.drive(url, "put", connections=case.connections, seconds=seconds)
 
-        for url in (etcd.url, replica.url):
+        for url in (etcd.url, ours.url):
             drive(url, 3.0)
-        pairs = [(drive(etcd.url), drive(replica.url)) for _ in range(case.pairs)]
-    title = f"acknowledged put, {connections_text(case.connections)}{case.says}"
+        pairs = [(drive(etcd.url), drive(ours.url)) for _ in range(case.pairs)]
     return compare_loads(pairs, name=case.name, title=title, target=case.target)
+
+
+def _store(site: Site, topic: str, case: Case) -> Group | Replica:
+    if case.is_led:
+        return Group(site, topic, name=case.name, size=case.size)
+    assert case.size == 1, "a leaderless store is measured with one replica"
+    return Replica(site, topic, name=case.name)

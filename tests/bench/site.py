@@ -9,19 +9,19 @@ from typing import Final
 
 from confluent_kafka import Producer
 
+from tests.bench.errors import BenchError
 from tests.support.kafka import KafkaCluster
 
 KEYS: Final = 1_000_000
 VALUE_BYTES: Final = 100
 REPLAY_RECORDS: Final = 1_000_000
 
-# As the operator creates a topic, but for the number of copies, which is the cluster's business.
+# As the operator creates a topic, but for the number of copies, which is each measurement's business.
 TOPIC_CONFIG: Final = {
     "cleanup.policy": "compact",
     "delete.retention.ms": "604800000",
     "message.timestamp.type": "LogAppendTime",
     "min.compaction.lag.ms": "600000",
-    "min.insync.replicas": "1",
     "segment.ms": "3600000",
     "unclean.leader.election.enable": "false",
 }
@@ -57,20 +57,34 @@ class Site:
         """The log in a topic as the replica's configuration names it."""
         return f"kafka://{self.bootstrap_servers}/{topic}"
 
-    def create_topic(self, **config: str) -> str:
-        """Creates an empty topic; returns its name. It goes with the site."""
+    def create_topic(self, *, copies: int = 1, **config: str) -> str:
+        """Creates an empty topic with so many copies, of which all but one must be in sync; returns its name.
+
+        It goes with the site.
+
+        Raises:
+            BenchError: There are too few brokers.
+        """
+        brokers = self._cluster.broker_count()
+        if brokers < copies:
+            raise BenchError(f"{copies} brokers are needed, and there are {brokers}: name other measurements")
         topic = f"bench-{uuid.uuid4().hex[:12]}"
-        self._cluster.create_topic(topic, config={**TOPIC_CONFIG, **config})
+        in_sync = {"min.insync.replicas": str(max(1, copies - 1))}
+        self._cluster.create_topic(topic, config={**TOPIC_CONFIG, **in_sync, **config}, replication_factor=copies)
         self._topics.append(topic)
+        return topic
+
+    def create_filled_topic(self, *, keys: int, copies: int) -> str:
+        """Creates a topic with so many keys of 20 bytes, each put once, with values of 100 bytes; returns its name."""
+        topic = self.create_topic(copies=copies)
+        self._fill(topic, ((key_name(number), b"x" * VALUE_BYTES, False) for number in _shuffled(keys)))
         return topic
 
     @functools.cached_property
     def million_keys(self) -> str:
         """A topic with `KEYS` keys of 20 bytes, each put once and in no order, with values of 100 bytes."""
         self.say(f"filling a topic with {KEYS:,} keys")
-        topic = self.create_topic()
-        self._fill(topic, ((key_name(number), b"x" * VALUE_BYTES, False) for number in _shuffled(KEYS)))
-        return topic
+        return self.create_filled_topic(keys=KEYS, copies=1)
 
     @functools.cached_property
     def replay_records(self) -> str:

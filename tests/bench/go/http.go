@@ -52,7 +52,15 @@ func (c *httpClient) do(ctx context.Context, key int) error {
 
 func (c *httpClient) close() { c.http.CloseIdleConnections() }
 
-// send returns the answer's body and its SLKV-Token; every status outside 2xx is an error.
+// A refusal is an answer outside 2xx.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// send returns the answer's body and its SLKV-Token; every status outside 2xx is a refusal.
 func send(ctx context.Context, c *http.Client, method, url string, body []byte, token string) ([]byte, string, error) {
 	var reader io.Reader
 	if body != nil {
@@ -72,7 +80,7 @@ func send(ctx context.Context, c *http.Client, method, url string, body []byte, 
 	defer func() { _ = response.Body.Close() }()
 	content, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode/100 != 2 {
-		err = fmt.Errorf("%s %s: %s: %s", method, url, response.Status, content)
+		err = &refusal{response.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, url, response.Status, content)}
 	}
 	return content, response.Header.Get("SLKV-Token"), err
 }

@@ -3,7 +3,9 @@
 //
 //	load -target etcd://127.0.0.1:2379 -operation put -connections 64 -seconds 8
 //	load -target http://127.0.0.1:8080 -operation get -connections 64 -seconds 8
+//	load -target http://127.0.0.1:8080,http://127.0.0.1:8081 -operation put -connections 64 -seconds 8
 //	load -target http://127.0.0.1:8080 -other http://127.0.0.1:8081 -operation visible -seconds 5
+//	load -target http://127.0.0.1:8080,http://127.0.0.1:8081 -operation watch -connections 16 -keys-prefix run-
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +33,8 @@ type settings struct {
 	warmUp      float64
 	keys        int
 	valueBytes  int
+	prefix      string
+	pause       time.Duration
 }
 
 // A client has one connection of its own, and is used by one goroutine.
@@ -54,14 +59,16 @@ type report struct {
 func main() {
 	log.SetFlags(0)
 	var s settings
-	flag.StringVar(&s.target, "target", "", "etcd://host:port or http://host:port")
+	flag.StringVar(&s.target, "target", "", "etcd://host:port or http://host:port; several, with commas between, share the connections")
 	flag.StringVar(&s.other, "other", "", "visible: the replica that is read")
-	flag.StringVar(&s.operation, "operation", "put", "put, get, get-linearizable, fill or visible")
+	flag.StringVar(&s.operation, "operation", "put", "put, get, get-linearizable, fill, visible or watch")
 	flag.IntVar(&s.connections, "connections", 1, "connections, each with one request under way")
 	flag.Float64Var(&s.seconds, "seconds", 5, "how long is measured")
 	flag.Float64Var(&s.warmUp, "warm-up", 1, "seconds before that, not counted")
 	flag.IntVar(&s.keys, "keys", 1_000_000, "keys, of 20 bytes, from which each request takes one at random")
 	flag.IntVar(&s.valueBytes, "value-bytes", 100, "size of a value")
+	flag.StringVar(&s.prefix, "keys-prefix", "", "watch: what the names of its keys begin with")
+	flag.DurationVar(&s.pause, "pause", 10*time.Millisecond, "watch: from an answer to the next request")
 	flag.Parse()
 
 	var result any
@@ -71,6 +78,8 @@ func main() {
 		err = fill(s)
 	case "visible":
 		result, err = measureVisibility(s)
+	case "watch":
+		result, err = watch(s, os.Stdin, os.Stdout)
 	default:
 		result, err = measure(s)
 	}
@@ -82,8 +91,10 @@ func main() {
 	}
 }
 
-func connect(s settings) (client, error) {
-	target, err := url.Parse(s.target)
+// connect makes the connection of that number, each to the next target.
+func connect(s settings, number int) (client, error) {
+	targets := strings.Split(s.target, ",")
+	target, err := url.Parse(targets[number%len(targets)])
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +108,7 @@ func connect(s settings) (client, error) {
 func measure(s settings) (report, error) {
 	clients := make([]client, s.connections)
 	for i := range clients {
-		c, err := connect(s)
+		c, err := connect(s, i)
 		if err != nil {
 			return report{}, err
 		}
