@@ -109,7 +109,8 @@ def goals_of(name: str, *, arguments: Sequence[str], own_cluster: bool) -> list[
         "e2e": [Goal(venv, [tests("e2e")])],
         "test": [Goal(static_stages(), [tests("integration"), tests("e2e")]), chaos(tests("chaos"))],
         "chaos": [chaos(Stage("chaos", (PYTHON, "-m", "tests.chaos", "run", *arguments)))],
-        "bench": [Goal([*venv, bench("prepare")], [bench("run", *arguments)], BENCH_TESTBED, nodes=0)],
+        # Three brokers for what is measured with three copies; the rest has one copy, and shares the machine with them.
+        "bench": [Goal([*venv, bench("prepare")], [bench("run", *arguments)], BENCH_TESTBED, nodes=0, brokers=3)],
         # With three brokers the examples apply as they are.
         "demo": [
             Goal([], [Stage("demo", ("python3", "-m", "tests.demo", "show"))], DEMO_TESTBED, brokers=3, keeps=True)

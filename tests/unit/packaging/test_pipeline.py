@@ -70,6 +70,7 @@ def test_a_testbed_that_is_to_be_kept_is_not_removed() -> None:
 def test_benchmarks_are_prepared_outside_and_run_inside_a_testbed_of_their_own() -> None:
     stages = {stage.name: stage.command for stage in stages_of("bench")}
     assert stages["bench prepare"][0] == ".venv/bin/python"
+    assert stages["testbed up"][-2:] == ("--brokers", "3")
     assert stages["bench run"][:4] == ("tests/testbed/testbed", "--name", "bench", "sh")
     assert stages["bench run"][-2:] == ("run", "-x")
 
