@@ -48,7 +48,8 @@ class Story:
         self._apply()
         self._put_and_get()
         self._read_your_writes()
-        self._lose_a_pod()
+        self._compare_and_set()
+        self._lose_the_leader()
         self._scale()
 
     def _install(self) -> None:
@@ -98,14 +99,29 @@ class Story:
             got = terminal.type(f"curl -s -H 'SLKV-Token: {self._token}' localhost:{port}/v1/kv/colour")
             _expect(got == colour, f"written was {colour!r}, the replica on port {port} answered {got!r}")
 
-    def _lose_a_pod(self) -> None:
+    def _compare_and_set(self) -> None:
+        terminal = self._terminal
+        terminal.say("Each replica is asked to create one key. The leader decides, whoever is asked: one succeeds.")
+        seen = []
+        for pod, port in self._ports.items():
+            create = f"curl -si -X PUT -H 'If-None-Match: *' --data-binary {pod} localhost:{port}/v1/kv/lock"
+            seen.append(terminal.type(f"{create} | head -1").split()[1])
+        _expect(sorted(seen) == ["204", "412", "412"], f"one create succeeds and two fail, and not {seen}")
+
+    def _lose_the_leader(self) -> None:
         terminal, kubectl = self._terminal, self._stage.kubectl
-        terminal.say(f"{KEYS} more keys; then a pod is deleted. It had no disk: the new one reads the log.")
-        doomed, port = next(iter(self._ports.items()))
+        terminal.say(
+            f"{KEYS} more keys; then the leader's pod is deleted. It hands over; it had no disk: a new one reads the log."
+        )
+        doomed = terminal.type(f"{kubectl} get slkv {STORE} --output jsonpath='{{.status.leader.name}}'").strip()
+        _expect(doomed in self._ports, f"the leader is {doomed!r}, and no pod of the store")
+        port = next(port for pod, port in self._ports.items() if pod != doomed)
         put = f"curl -s -X PUT --data-binary value-$i localhost:{port}/v1/kv/key-$i"
         terminal.type(f"for i in $(seq {KEYS}); do {put}; done")
         before = set(self._pods())
         terminal.type(f"{kubectl} delete pod {doomed}")
+        put_after = terminal.type(f"curl -si -X PUT --data-binary still localhost:{port}/v1/kv/open | head -1")
+        _expect(put_after.startswith("HTTP/1.1 204"), f"writes go on with another leader, and not: {put_after}")
         terminal.type(f"{kubectl} rollout status deployment/{STORE} --timeout=3m")
         del self._ports[doomed]
         (rebuilt,) = set(self._pods()) - before
