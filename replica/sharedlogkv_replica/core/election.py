@@ -43,9 +43,9 @@ among the heirs (`Succession.patience_seconds`).
 2. A lease counts from before the production of a batch that was acknowledged, and is served only while LEADING. A
    claim alone is no lease. It is given up before a resignation is sent.
 3. A leader takes no write and answers no read before every lease of an earlier term is over, counted from when the
-   last record of that term was *received* here. Claims in between that never led do not shorten this. After a
-   resignation nothing is waited for, nor for a term of this process. So when a write is acknowledged, no other replica
-   answers reads from a map that lacks it.
+   last record of that term was *received* here. Claims in between that never led do not shorten this; a leader in
+   between that wrote ends it, since it has waited. After a resignation nothing is waited for, nor for a term of this
+   process. So when a write is acknowledged, no other replica answers reads from a map that lacks it.
 4. Who was asleep (suspended, or starved) suspects nobody for what it did not hear meanwhile; and a leader that was
    asleep for long stands down before it writes: a log keeps a fence for days, not for ever (KIP-360).
 5. A claim of unknown outcome is never led with. Where it appears nonetheless, its term has no leader.

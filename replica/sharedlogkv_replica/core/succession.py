@@ -47,7 +47,8 @@ class Succession:
         head: the newest claim; None before the first.
         heirs: the names of those who are fit to lead next, the best first, as a leader told last.
         earlier_leases_end: when the last lease of all terms before the head's is over; of those alone that were not
-            ours and did not resign. The head's own lease is not among them.
+            ours and did not resign, and that the head's leader has not waited out itself: it has where it wrote. The
+            head's own lease is not among them.
     """
 
     def __init__(self, config: ElectionConfig) -> None:
@@ -55,6 +56,7 @@ class Succession:
         self.head: Head | None = None
         self.heirs: tuple[str, ...] = ()
         self.earlier_leases_end = -math.inf
+        self._lost_leases_end = -math.inf  # likewise, of the terms of logs that are gone: who leads now knows of none
         self._ours: frozenset[Claim] = frozenset()
 
     def expect(self, claim: Claim) -> None:
@@ -88,9 +90,11 @@ class Succession:
         match record:
             case Claim():
                 return self._begin(term_of(offset), record)
-            case Stamp(term=term, heirs=heirs):
+            case Stamp(term=term, records=records, heirs=heirs):
                 if head is None or head.ended or term != head.term:
                     return False
+                if records:  # only a beat may be sent before the earlier leases are over
+                    self.earlier_leases_end = self._lost_leases_end
                 self.head = replace(head, lease_end=now + self._config.silence_after(head.claim.lease_ms))
                 self.heirs = heirs or self.heirs
                 return True
@@ -109,6 +113,7 @@ class Succession:
     def forget(self) -> None:
         """Begins anew with another log, but for the leases: who held one does not know yet that its log is gone."""
         self._let_go()
+        self._lost_leases_end = self.earlier_leases_end
         self.head = None
         self.heirs = ()
         self._ours = frozenset()

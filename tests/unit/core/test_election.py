@@ -304,6 +304,30 @@ def test_a_claim_in_between_that_never_led_does_not_shorten_the_wait() -> None:
     assert Lead(TERM) in driver.wait(0.02)
 
 
+def resigned_after(*records: int) -> Driver:
+    """A replica that reads at once of a leader that vanished, and of the next, with such batches and a resignation."""
+    driver, rival = follower(), claim_of("rival", MINE)
+    driver.tell(Followed(Offset(50), rival))
+    for batch, count in enumerate(records, 1):
+        driver.tell(Followed(Offset(50 + batch), Stamp(Term(50), batch, count)))
+    driver.tell(Followed(Offset(80), Resign(Term(50), rival, "me")), ClaimComposed(Writer(7, 6)))
+    driver.tell(acknowledged(driver, writer=Writer(7, 6)))
+    return driver
+
+
+def test_a_leader_in_between_that_wrote_has_waited_for_us() -> None:
+    """Invariant 3. Else whoever has just replayed the log would wait for a leader that crashed long ago."""
+    assert Lead(TERM) in resigned_after(0, 1).tell(Followed(Offset(TERM), claim_of("me", Writer(7, 6))))
+
+
+def test_a_leader_in_between_that_sent_beats_alone_may_have_been_waiting_itself() -> None:
+    """Invariant 3."""
+    driver = resigned_after(0, 0)
+    assert Lead(TERM) not in driver.tell(Followed(Offset(TERM), claim_of("me", Writer(7, 6))))
+    assert Lead(TERM) not in driver.wait(3.14)
+    assert Lead(TERM) in driver.wait(0.02)
+
+
 def test_nothing_is_waited_for_after_a_resignation() -> None:
     """Invariant 3; Ongaro section 3.10."""
     driver = follower()
@@ -582,6 +606,16 @@ def test_a_lease_of_a_leader_outlives_the_log_that_told_of_it() -> None:
     assert driver.tell(MapLost(), Fit(True)) == (StartClaim(None),)
     driver.tell(ClaimComposed(MINE), acknowledged(driver, offset=5))
     assert Lead(Term(5)) not in driver.tell(Followed(Offset(5), MY_CLAIM))
+    assert Lead(Term(5)) in driver.wait(SILENCE)
+
+
+def test_a_leader_of_the_next_log_has_not_waited_for_that_of_the_last_one() -> None:
+    """Invariant 3."""
+    driver, rival = follower(), claim_of("rival", MINE)
+    driver.tell(MapLost(), Fit(False), Followed(Offset(0), rival), Followed(Offset(1), Stamp(Term(0), 1, 1)), Fit(True))
+    assert StartClaim(MINE) in driver.tell(Followed(Offset(3), Resign(Term(0), rival, "me")))
+    driver.tell(ClaimComposed(Writer(7, 6)), acknowledged(driver, offset=5, writer=Writer(7, 6)))
+    assert Lead(Term(5)) not in driver.tell(Followed(Offset(5), claim_of("me", Writer(7, 6))))
     assert Lead(Term(5)) in driver.wait(SILENCE)
 
 
