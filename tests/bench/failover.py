@@ -24,7 +24,8 @@ from tests.support.replica_http import ReplicaClient
 
 SIZE: Final = 3
 CONNECTIONS: Final = 16
-_CALM_SECONDS: Final = 0.5
+_BEFORE_SECONDS: Final = 1.5
+_AFTER_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,11 @@ def _observe(group: Group, change: Change, prefix: str) -> Seen:
     leader, term = group.await_leader()
     survivors = [replica for replica in group.replicas if replica is not leader]
     with Watch([replica.url for replica in survivors], connections=CONNECTIONS, prefix=prefix) as watch:
-        time.sleep(_CALM_SECONDS)  # nothing to wait for: the clients must have something to compare with
+        time.sleep(_BEFORE_SECONDS)  # the leader learns once a second who is fit to succeed it, and nothing shows it
         begin = time.time()
         change.go(group, leader)
         group.await_leader(after=term, gone=leader if change.ends else None)
-        time.sleep(_CALM_SECONDS)  # likewise: the answers that waited for the next leader must come
+        time.sleep(_AFTER_SECONDS)  # what is under way is answered, and what goes wrong behind a new leader shows
         until = time.time()
         observation = watch.finish()
     require_unharmed(observation, {replica.name: _keys(replica, prefix) for replica in survivors}.items())
