@@ -111,7 +111,7 @@ class Story:
     def _lose_the_leader(self) -> None:
         terminal, kubectl = self._terminal, self._stage.kubectl
         terminal.say(
-            f"{KEYS} more keys; then the leader's pod is deleted. It hands over; it had no disk: a new one reads the log."
+            f"{KEYS} more keys; then the leader's pod is deleted. It hands over; a new one reads all from the log."
         )
         doomed = terminal.type(f"{kubectl} get slkv {STORE} --output jsonpath='{{.status.leader.name}}'").strip()
         _expect(doomed in self._ports, f"the leader is {doomed!r}, and no pod of the store")
