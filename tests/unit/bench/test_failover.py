@@ -35,7 +35,8 @@ def test_a_crash_is_judged_by_its_worst_case_in_seconds() -> None:
     writes, reads = figures(change("failover-crash"), seen)
     assert (writes.ours, writes.unit, writes.is_met) == (5.5, "s", False)
     assert (writes.details["p50"], writes.details["unknown_writes"]) == (4.0, 3)
-    assert (reads.ours, reads.unit, reads.is_met) == (pytest.approx(20.0), "ms", None)
+    assert reads.ours == pytest.approx(20.0)
+    assert (reads.unit, reads.is_met) == ("ms", None)
 
 
 @pytest.mark.parametrize("name", ["failover-transfer", "failover-stop"])

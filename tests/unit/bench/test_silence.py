@@ -1,5 +1,7 @@
 """What an outage is made of: the times at which clients were answered."""
 
+from typing import Any
+
 import pytest
 
 from tests.bench.silence import Observation, longest_silence
@@ -62,5 +64,5 @@ def test_the_report_of_the_load_generator_is_read_in_seconds() -> None:
 
 
 def test_a_report_in_which_nothing_was_acknowledged_is_read_too() -> None:
-    report = {"acknowledged": None, "answered": {}, "notWritten": 0, "unknown": 0, "failedReads": 0}
+    report: dict[str, Any] = {"acknowledged": None, "answered": {}, "notWritten": 0, "unknown": 0, "failedReads": 0}
     assert Observation.parse(report).acknowledged == {}
