@@ -35,7 +35,7 @@ CGROUP_ROOT = "slkv-testbed"
 
 WHOLE_NET = "198.18.0.0/15"  # RFC 2544's range for tests of devices: in use on no real network
 POD_NET = "198.18.128.0/17"
-SERVICE_NET = "198.19.0.0/24"
+SERVICE_NET = "198.19.0.0/22"
 API_SERVICE = "198.19.0.1"
 DNS_SERVICE = "198.19.0.10"
 CONTROL_PLANE_IP = "198.18.0.2"
