@@ -1,17 +1,19 @@
 """Replicas are added and taken away by the cause of their lag, on a real cluster; each cause here is a real one."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
 from tests.e2e.conftest import OPERATOR_NAMESPACE
-from tests.support.cluster import Cluster, Manifest, condition_of
+from tests.support.cluster import ADMIN_PORT, Cluster, Manifest, Pod, condition_of
 from tests.support.diagnosis import OPERATOR_SELECTOR
 from tests.support.environment import Environment
 from tests.support.readers import Readers
@@ -28,12 +30,13 @@ CPU = "100m"
 def make_scaled(make_store: Callable[[str], Store]) -> Callable[..., Store]:
     """Return a store of little CPU that the operator scales, Ready, with some keys."""
 
-    def make(*, replicas: int, down_seconds: int = 20, **autoscaling: Any) -> Store:
+    def make(*, replicas: int, down_seconds: int = 20, max_lag_seconds: int = 30, **autoscaling: Any) -> Store:
         store = make_store("scaled")
         behavior = {"scaleDown": {"stabilizationWindowSeconds": down_seconds, "periodSeconds": 5}}
         store.apply(
             replicas=replicas,
             writeMode="Leaderless",
+            maxLagSeconds=max_lag_seconds,
             resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": CPU}},
             autoscaling={"mode": "BuiltIn", "behavior": behavior, **autoscaling},
         )
@@ -64,14 +67,17 @@ def fill(environment: Environment, store: Store) -> None:
 
 
 @contextmanager
-def writing(environment: Environment, store: Store) -> Iterator[None]:
-    """Write to the store's topic as fast as can be, while the context lasts."""
+def writing(environment: Environment, store: Store, *, rate: float = math.inf) -> Iterator[None]:
+    """Write so many records a second to the store's topic, or as many as can be, while the context lasts."""
     stop = threading.Event()
 
     def write() -> None:
         producer = Producer({"bootstrap.servers": environment.kafka, "linger.ms": 20, "acks": "1"})
-        number = 0
+        number, began = 0, time.monotonic()
         while not stop.is_set():
+            if number > rate * (time.monotonic() - began):
+                stop.wait(0.01)
+                continue
             try:
                 producer.produce(store.topic, key=b"key-%04d" % (number % KEYS), value=b"x")
                 number += 1
@@ -87,6 +93,15 @@ def writing(environment: Environment, store: Store) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def throttle(pod: Pod, *, cpus: float) -> None:
+    """Let a pod of the testbed have no more than so much CPU, beneath Kubernetes, as on an overcommitted node."""
+    (quota,) = Path("/sys/fs/cgroup/cpu/slkv-testbed").glob(f"*/node*/kubepods/*/pod{pod.uid}/cpu.cfs_quota_us")
+    period = int(quota.with_name("cpu.cfs_period_us").read_text())
+    for container in quota.parent.glob("*/cpu.cfs_quota_us"):  # may not have more than the whole pod
+        container.write_text(str(int(cpus * period)))
+    quota.write_text(str(int(cpus * period)))
 
 
 def kill_operator(cluster: Cluster) -> None:
@@ -172,3 +187,65 @@ def test_replicas_that_can_t_be_asked_are_left_alone_until_they_can(
     assert count_of(store) == 2
     cluster.kubectl("delete", "networkpolicy", "data-port-alone", namespace=namespace)
     wait_until(lambda: count_of(store) == 1, what="one was taken away", timeout_seconds=90, every_seconds=0.5)
+
+
+@pytest.mark.timeout(300)
+def test_reads_beyond_what_a_replica_can_serve_are_turned_away_before_its_map_is_too_old(
+    make_scaled: Callable[..., Store], environment: Environment
+) -> None:
+    limit_seconds = 8
+    store = make_scaled(replicas=1, mode="None", max_lag_seconds=limit_seconds)
+    fill(environment, store)
+    pods = store.await_pods(1)
+    lags: list[float] = []
+    with (
+        store.clients(pods, port=ADMIN_PORT) as (admin,),
+        writing(environment, store, rate=20_000),
+        Readers(store.through_service(), PAGE, clients=16) as readers,
+    ):
+
+        def shed() -> bool:
+            lags.append(admin.request("GET", "/status").json()["log"]["lagSeconds"])
+            return readers.retried["503"] > 50
+
+        wait_until(shed, what="reads are turned away", timeout_seconds=150, every_seconds=0.5)
+        answered = readers.answered
+        wait_until(lambda: shed() and readers.answered > answered + 10, what="others are answered", timeout_seconds=90)
+    assert readers.failures == []
+    assert max(lags) < limit_seconds
+    assert max(lags) > limit_seconds / 4, "it was in time, not too early"
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+def test_a_replica_that_is_throttled_is_replaced_and_the_other_is_left_alone(
+    make_scaled: Callable[..., Store], environment: Environment
+) -> None:
+    if not environment.testbed:
+        pytest.fail("this takes CPU from a pod of the testbed: deselect it on a cluster of yours by -m 'not faults'")
+    store = make_scaled(replicas=2, minReplicas=2, maxReplicas=4, targetLagSeconds=3)
+    slow, other = store.await_pods(2)
+    with writing(environment, store, rate=20_000):
+        wait_until(
+            lambda: condition(store, "ScalingActive").get("reason") == "Steady",
+            what="both keep up",
+            timeout_seconds=90,
+            every_seconds=0.5,
+        )
+        throttle(slow, cpus=0.012)
+        wait_until(
+            lambda: slow.uid not in {pod.uid for pod in store.pods()},
+            what="it was replaced",
+            timeout_seconds=200,
+            every_seconds=0.5,
+        )
+        after = store.await_pods(2)
+        found = wait_until(
+            lambda: store.get()["status"]["scaling"]["changes"][0]["to"] == 2 and store.get(),
+            what="it is told",
+            timeout_seconds=30,
+            every_seconds=0.5,
+        )
+    assert other.uid in {pod.uid for pod in after}
+    changes = [(change["from"], change["to"], change["reason"]) for change in found["status"]["scaling"]["changes"]]
+    assert changes == [(3, 2, "Straggler"), (2, 3, "Straggler")]
