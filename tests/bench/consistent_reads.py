@@ -14,8 +14,8 @@ from tests.bench.load import Load, Operation, compare_loads, connections_text
 from tests.bench.replica import Replica
 from tests.bench.site import Site
 
-PAIRS: Final = 3
-SECONDS: Final = 5.0
+PAIRS: Final = 2
+SECONDS: Final = 4.0
 CONNECTIONS: Final = 64
 KEYS: Final = 100_000
 

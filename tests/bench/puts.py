@@ -53,7 +53,7 @@ class Case:
     size: int = 1
     is_led: bool = False
     pairs: int = 2
-    seconds: float = 4.0
+    seconds: float = 3.0
     etcd: Sequence[str] = ()
     topic: dict[str, str] = field(default_factory=dict)
     target: Target | None = None
@@ -62,7 +62,9 @@ class Case:
 def _led(size: int, connections: int, target: Target | None = None) -> Case:
     name = f"led-put-{size}x{connections}"
     says = f"led, {size} against {size}"
-    return Case(name=name, says=says, connections=connections, size=size, is_led=True, pairs=3, target=target)
+    return Case(
+        name=name, says=says, connections=connections, size=size, is_led=True, pairs=3 if target else 2, target=target
+    )
 
 
 LED: Final = tuple(
@@ -117,7 +119,7 @@ def _measure(site: Site, case: Case) -> Figure:
             return load.drive(url, "put", connections=case.connections, seconds=seconds)
 
         for url in (etcd.url, ours.url):
-            drive(url, 3.0)
+            drive(url, 1.5)
         pairs = [(drive(etcd.url), drive(ours.url)) for _ in range(case.pairs)]
     return compare_loads(pairs, name=case.name, title=title, target=case.target)
 
