@@ -16,8 +16,9 @@ from tests.chaos.history import End
 from tests.chaos.replicas import Replica
 from tests.chaos.scene import DidNotBite, Scene
 
-_RACES = 5
-_KILLS = 5
+_RACES = 3
+_RIVALS = "two were candidates at the same time"
+_KILLS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,7 @@ async def kill_before_acknowledgement(scene: Scene) -> None:
     """
     for _ in range(_KILLS):
         victim, mark = await scene.victim(), scene.recorder.mark
-        leader = await asyncio.to_thread(scene.kafka.leader, scene.topic)
-        follower = str(leader % scene.brokers + 1)
+        follower = await _in_sync_follower(scene)
         scene.note(f"SIGSTOP broker {follower}, SIGKILL {victim.name} while appends wait for it")
         await scene.fault("broker-pause", follower)
         try:
@@ -100,8 +100,8 @@ async def _until_silent(scene: Scene, *, seconds: float) -> None:
 
 def _landed_in_doubt(scene: Scene, mark: int) -> list[End]:
     """The writes behind the mark whose outcome nobody knows, and whose value is in the log."""
-    doubtful = {end.operation: end for end in scene.recorder.writes_ended("info", since=mark)}
-    return [end for number, end in doubtful.items() if any(v.endswith(f"-{number}") for v in scene.watch.values)]
+    written = {value.rpartition("-")[2] for value in scene.watch.values.copy()}  # the number of the operation
+    return [end for end in scene.recorder.writes_ended("info", since=mark) if str(end.operation) in written]
 
 
 async def kill_partition_leader(scene: Scene) -> None:
@@ -174,28 +174,46 @@ def _others(scene: Scene, one: Replica) -> list[Replica]:
 
 
 async def race(scene: Scene) -> None:
-    """All are frozen, the leader dies, and the others wake at once when its lease is over: both want to lead.
+    """The leader dies, and two candidates claim at the same time.
 
-    That they raced is seen by two claims, or by an epoch between two claims that a candidate took in vain.
+    An in-sync broker is frozen when the lease is about to end: so the first claim is still waiting for its
+    acknowledgement when the second one begins.
     """
     for _ in range(_RACES):
-        victim = await scene.victim()
-        before = scene.watch.claims
-        scene.note(f"freeze all, SIGKILL {victim.name}, and wake the others at once")
-        for other in _others(scene, victim):
-            other.signal(signal.SIGSTOP)
-        victim.signal(signal.SIGKILL)
-        await asyncio.sleep(6.0)  # beyond the lease: it is the passing of time itself that makes them candidates
-        for other in _others(scene, victim):
-            other.signal(signal.SIGCONT)
-        await scene.until_new_term(before[-1][0], "a race")
-        victim.start()
-        await scene.until_steady()
-        writers = [claim.writer for _, claim in scene.watch.claims[len(before) - 1 :]]
-        if len(writers) > 2 or writers[-1].epoch - writers[0].epoch > 1:
-            scene.note(f"  both were candidates: {writers}")
+        seen = await _race_once(scene)
+        scene.note(f"  {seen}")
+        if seen == _RIVALS:
             return
     raise DidNotBite("one candidate was always alone")
+
+
+async def _race_once(scene: Scene) -> str:
+    victim, term = await scene.victim(), scene.watch.term
+    follower = await _in_sync_follower(scene)
+    scene.note(f"SIGKILL {victim.name}, and SIGSTOP broker {follower} before the lease is over")
+    victim.signal(signal.SIGKILL)
+    await asyncio.sleep(2.0)  # frozen at once, the broker would be given up before there are candidates
+    await scene.fault("broker-pause", follower)
+    try:
+        seen = await scene.until_bitten(lambda: _rivalry(scene, victim, term), "candidates")
+    finally:
+        await scene.fault("broker-resume", follower)
+    await scene.until_new_term(term, "a race")
+    victim.start()
+    await scene.until_steady()
+    return seen
+
+
+def _rivalry(scene: Scene, victim: Replica, term: int | None) -> str | None:
+    if all(other.role == "candidate" for other in _others(scene, victim)):
+        return _RIVALS
+    return "one candidate was alone" if scene.watch.term != term else None
+
+
+async def _in_sync_follower(scene: Scene) -> str:
+    """A broker without which nothing is acknowledged, until it is given up."""
+    leader = await asyncio.to_thread(scene.kafka.leader, scene.topic)
+    return str(leader % scene.brokers + 1)
 
 
 async def roll(scene: Scene) -> None:

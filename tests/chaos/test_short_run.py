@@ -5,6 +5,7 @@ And the tests of the tests: replicas that break a promise on purpose are caught.
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 from tests.chaos import linearizability
 from tests.chaos.__main__ import RESULTS
 from tests.chaos.faulty_replica import command
-from tests.chaos.run import Options, run
+from tests.chaos.run import Options, Report, run
 from tests.support.environment import Environment
 
 SEED = 1
+_SHOWN = 3
 STALE_READ = re.compile(
     r"operation \d+ \(linearizable read .*\): its token \d+ lacks \d+, which was acknowledged before"
 )
@@ -25,7 +27,21 @@ LATE_BATCH = re.compile(r"batch \d+ of term (\d+) is at (\d+), in term (\d+)")
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600), pytest.mark.asyncio]
 
 
-def options(environment: Environment, **different: Any) -> Options:
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Tells also when the test passes: a run proves only as much as its nemeses did."""
+
+    def tell(what: str) -> None:
+        with capsys.disabled():
+            print(what, flush=True)
+
+    return tell
+
+
+async def run_as_told(environment: Environment, say: Say, **different: Any) -> Report:
     linearizability.build()
     assert environment.testbed, "this breaks brokers, so it needs a testbed, with `--brokers 3 --hosts 4`"
     usual = Options(
@@ -34,41 +50,37 @@ def options(environment: Environment, **different: Any) -> Options:
         folder=RESULTS,
         seed=int(os.environ.get("SEED") or SEED),
         seconds=None,
+        say=say,
     )
-    return replace(usual, **different)
+    say("")
+    report = await run(replace(usual, **different))
+    for line in (*report.facts, *report.breaches[:_SHOWN], f"all of it is in {report.folder}"):
+        say(line)
+    return report
 
 
-async def breaches_of(environment: Environment, fault: str, *nemeses: str) -> list[str]:
+async def breaches_of(environment: Environment, say: Say, *, fault: str, nemeses: Sequence[str]) -> list[str]:
     """What the checks find where replicas break a promise on purpose."""
-    broken = options(
-        environment,
-        folder=RESULTS / fault,
-        program=command(fault),
-        nemeses=nemeses,
-        compaction=False,
-        recreation=False,
-    )
-    report = await run(broken)
-    print(*report.facts, *report.breaches[:5], sep="\n")
-    return report.breaches
+    folder, program = RESULTS / fault, command(fault)
+    different = {"folder": folder, "program": program, "nemeses": nemeses, "compaction": False, "recreation": False}
+    return (await run_as_told(environment, say, **different)).breaches
 
 
 async def test_no_promise_is_broken_while_replicas_and_brokers_are_killed_frozen_and_cut_off(
-    environment: Environment,
+    environment: Environment, say: Say
 ) -> None:
-    report = await run(options(environment))
-    print(*report.facts, f"the history and the output of the replicas are in {report.folder}", sep="\n")
+    report = await run_as_told(environment, say)
     assert report.breaches == []
 
 
-async def test_replicas_whose_linearizable_reads_are_stale_are_caught(environment: Environment) -> None:
-    breaches = await breaches_of(environment, "stale-reads", "pause-leader")
+async def test_replicas_whose_linearizable_reads_are_stale_are_caught(environment: Environment, say: Say) -> None:
+    breaches = await breaches_of(environment, say, fault="stale-reads", nemeses=["pause-leader"])
     assert any(STALE_READ.fullmatch(breach) for breach in breaches), breaches
     assert any(re.match(r"key \S+ is violated", breach) for breach in breaches), breaches
 
 
-async def test_leaders_that_are_not_fenced_are_caught(environment: Environment) -> None:
-    breaches = await breaches_of(environment, "unfenced", *["cut-leader-from-brokers"] * 2)
+async def test_leaders_that_are_not_fenced_are_caught(environment: Environment, say: Say) -> None:
+    breaches = await breaches_of(environment, say, fault="unfenced", nemeses=["cut-leader-from-brokers"] * 2)
     late = [tuple(map(int, found.groups())) for breach in breaches if (found := LATE_BATCH.fullmatch(breach))]
     assert late, breaches
     for of, offset, term in late:
