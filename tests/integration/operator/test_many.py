@@ -1,10 +1,11 @@
-"""Five hundred stores on one operator: what it takes of memory, and how soon it sees to each.
+"""Many stores on one operator: what it takes of memory, and how soon it sees to each.
 
-The bounds are wide, for machines that are busy with other things; docs/performance.md says what was measured. There
-need be no nodes: stores whose pods never run are the most work, since they are looked at every 5 s.
+A hundred, or as many as the variable STORES says: docs/performance.md tells of 500. The bounds are wide, for machines
+that are busy with other things. There need be no nodes: stores whose pods never run are the most work.
 """
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -22,7 +23,7 @@ from tests.support.operator_process import Running, running
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(900)]
 
-STORES = 500
+STORES = int(os.environ.get("STORES", "100"))
 AT_ONCE = 16
 LIMIT_MIB = 256
 """The memory limit of the chart."""
@@ -43,7 +44,7 @@ async def names(environment: Environment, namespace: str) -> AsyncIterator[list[
             await asyncio.to_thread(deleted.result, 90)
 
 
-async def test_five_hundred_stores_are_seen_to_within_the_memory_and_the_time_that_are_promised(
+async def test_many_stores_are_seen_to_within_the_memory_and_the_time_that_are_promised(
     cluster: Cluster,
     environment: Environment,
     api: KubeApi,
@@ -70,7 +71,7 @@ async def test_five_hundred_stores_are_seen_to_within_the_memory_and_the_time_th
 
         before = passes(await metrics(operator))
         settled = time.monotonic()
-        latencies = [await scale(api, namespace, name) for name in names[:: STORES // 10]]
+        latencies = [await scale(api, namespace, name) for name in names[:: max(1, STORES // 10)]]
         rate = (passes(await metrics(operator)) - before) / (time.monotonic() - settled)
         peak_mib = peak_of(operator)
         figures = {
