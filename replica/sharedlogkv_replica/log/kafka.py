@@ -354,10 +354,12 @@ class KafkaLog:
                     raise LogRefused(f"the {what} is denied: {error.str()}; {ask_for(right, what)}") from exception
                 self._trouble = error.str()
             await asyncio.sleep(ASK_AGAIN_SECONDS)
+            if self._admin_client is None:
+                continue
             # By itself the client would go on with what it knew for as long as a broker is dead, or for minutes:
             # describe_* waits for the broker that was the controller, list_offsets for the one that led the partition.
             with contextlib.suppress(KafkaException):
-                await asyncio.to_thread(self._admin().list_topics, self._topic, timeout=self._attempt_seconds / 2)
+                await asyncio.to_thread(self._admin_client.list_topics, self._topic, timeout=self._attempt_seconds / 2)
         raise LogUnavailable(CLOSED)
 
     async def _ask_once(self, question: Callable[[AdminClient], "concurrent.futures.Future[T]"]) -> T:
