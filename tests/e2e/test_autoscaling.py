@@ -113,7 +113,7 @@ def kill_operator(cluster: Cluster) -> None:
     )
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_reads_add_replicas_and_their_end_takes_them_away_without_a_failed_read_also_by_an_operator_that_was_killed(
     make_scaled: Callable[..., Store], environment: Environment, cluster: Cluster
 ) -> None:
@@ -124,7 +124,8 @@ def test_reads_add_replicas_and_their_end_takes_them_away_without_a_failed_read_
         with Readers(connect, PAGE, clients=4) as many:
             wait_until(lambda: count_of(store) > 1, what="replicas were added", timeout_seconds=120, every_seconds=0.5)
             kill_operator(cluster)
-            wait_until(lambda: count_of(store) == 3, what="as many as may be", timeout_seconds=120, every_seconds=0.5)
+            # The next operator first waits until the killed one's Lease is over.
+            wait_until(lambda: count_of(store) == 3, what="as many as may be", timeout_seconds=240, every_seconds=0.5)
             store.await_pods(3)
             store.await_ready()
             assert many.answered > 0
