@@ -82,7 +82,8 @@ class Electorate:
     """Some replicas on one log; each tells the others of itself once a second, as the link between peers does."""
 
     def __init__(self, size: int) -> None:
-        self.broker = MemoryBroker(compaction_lag_seconds=600)
+        loop = asyncio.get_running_loop()
+        self.broker = MemoryBroker(compaction_lag_seconds=600, now_ms=lambda: int(loop.time() * 1000) + 1)
         self.members = [Member(self, f"replica-{n}", jitter=(n + 0.5) / size) for n in range(size)]
 
     async def ask(self, address: str, term: Term) -> bool:

@@ -98,7 +98,7 @@ from sharedlogkv_replica.core.election_events import (
 from sharedlogkv_replica.core.leader_view import LeaderView, Role
 from sharedlogkv_replica.core.leadership import Claim, LeadershipRecord, Term, Writer, term_of
 from sharedlogkv_replica.core.records import Offset
-from sharedlogkv_replica.core.succession import Succession
+from sharedlogkv_replica.core.succession import Head, Succession
 from sharedlogkv_replica.core.tenure import Candidacy, Tenure, pause_seconds
 
 
@@ -282,7 +282,7 @@ class Election:
         self._hear(now)
         if isinstance(record, Claim) and not head.ours:
             self._not_before = -math.inf
-        if self._tenure is not None and (head.term > self._tenure.term or head.ended):
+        if self._tenure is not None and _is_over(self._tenure, head):
             yield self._stand_down(StandDownReason.SUPERSEDED, now)
         if self._resignation is not None and head.term > self._resignation.term:
             self._end_resignation(now)
@@ -442,3 +442,8 @@ class Election:
         else:
             self._hear(now)
             self._end_resignation(now)
+
+
+def _is_over(tenure: Tenure, head: Head) -> bool:
+    """Whether the log has ended our tenure: by a later claim, or by its own resignation."""
+    return head.term > tenure.term or (head.term == tenure.term and head.ended)

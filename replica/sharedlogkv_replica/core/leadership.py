@@ -135,6 +135,8 @@ def decode_leadership(key: bytes, value: bytes | None) -> LeadershipRecord | Non
         return None
     try:
         fields = orjson.loads(value)
+        if not isinstance(fields, dict):
+            return None
         if key == STAMP_KEY:
             return _decode_stamp(fields)
         if key == LEADERSHIP_KEY and fields["kind"] == "claim":

@@ -16,6 +16,9 @@ from sharedlogkv_replica.core.writes import RequestId
 REQUESTS_MOST: Final = 1_000_000
 """Requests remembered at most, about 300 MB; a leader refuses further ones with an id until old ones have gone."""
 
+SLACK_MS: Final = 60_000
+"""How much longer a request is remembered: a leader notes its own before the log has told it the time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -52,7 +55,7 @@ class RequestWindow:
             written = Offset(offset + 1 + request.index)
             self._known[request.id] = Known(written, request.fingerprint)
             self._by_age.append((timestamp_ms, request.id, written))
-        self._forget_before(timestamp_ms - self.window_ms)
+        self._forget_before(timestamp_ms - self.window_ms - SLACK_MS)
 
     def find(self, request: RequestId) -> Known | None:
         """What was carried out under this request's id."""

@@ -329,6 +329,7 @@ class Follower:
         """Applies what the map does not have yet: a late older record must not bring back what a newer one replaced."""
         if batch.position <= self.position:
             self.lag.observe_applied(self.position, batch.timestamp_ms)
+            self._on_applied(Batch((), self.position, batch.timestamp_ms), ())  # what time it is in the log
             return
         if batch.records and batch.records[0][0] < self.position:
             known = bisect_left(batch.records, self.position, key=itemgetter(0))

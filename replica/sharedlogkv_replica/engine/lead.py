@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from sharedlogkv_replica.core.batch_plan import BatchPlan, Settled
-from sharedlogkv_replica.core.leadership import LeadershipRecord, Resign, Term, Writer, encode_leadership
+from sharedlogkv_replica.core.leadership import LeadershipRecord, Resign, Stamp, Term, Writer, encode_leadership
 from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.core.request_window import RequestWindow
 from sharedlogkv_replica.core.writes import Write, WriteResult
@@ -213,10 +213,9 @@ class Lead:
             return NoLeader("this replica does not lead; nothing was written")
         if size + BATCH_OVERHEAD_BYTES + STAMP_BYTES > self.batch_limit_bytes:
             return RecordTooLarge(f"a record of {size} bytes does not fit the log's {self.batch_limit_bytes} bytes")
-        if write.request is not None and self._window.is_full:
+        if write.request is not None and self._window.is_full and self._window.find(write.request) is None:
             return LogUnavailable(
-                f"{len(self._window)} requests with an Idempotency-Key are remembered, which is the most; send it "
-                "without one, or later"
+                f"{len(self._window)} requests with an Idempotency-Key are remembered, which is the most; send it later"
             )
         return self._queue.find_problem(size)
 
@@ -253,6 +252,9 @@ class Lead:
 
     def observe(self, offset: Offset, record: LeadershipRecord) -> None:
         """Takes in a record that the map has applied: it may tell what became of a batch of ours."""
+        if isinstance(record, Stamp) and record.term == self.term:
+            # The reader may bring a batch in two parts: what is answered now must be in every read index from now on.
+            self.committed = max(self.committed, Offset(offset + record.records))
         self.outcomes.observe(offset, record)
 
     def lose_map(self) -> None:
@@ -301,7 +303,7 @@ class Lead:
         self.counters.claims += 1
         try:
             claimed = await self._writer.claim(compose, predecessor=predecessor, timeout_seconds=APPEND_SECONDS)
-        except (Fenced, LogUnavailable, LogRefused, OutcomeUnknown) as error:
+        except (Fenced, LogUnavailable, LogRefused, OutcomeUnknown, RecordTooLarge) as error:
             self.counters.failed_claims += 1
             listener.on_claim_failed(error)
         else:

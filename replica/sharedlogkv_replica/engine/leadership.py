@@ -114,6 +114,7 @@ class Leadership:
         self._timer: asyncio.TimerHandle | None = None
         self._questions: set[asyncio.Task[None]] = set()
         self._resigned: list[asyncio.Future[None]] = []
+        self._resignations = 0  # ordered so far
         self._told_heirs: tuple[str, ...] = ()
         self._told_at = 0.0
         self._log_time_ms = 0
@@ -155,19 +156,18 @@ class Leadership:
             LogUnavailable, OutcomeUnknown, LogRefused: the resignation could not be written.
         """
         resigned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        term = self._lead.term
-        if term is None:
-            fail(resigned, NoLeader("this replica does not lead, so it has nothing to hand over"))
-            return resigned
-        if successor == self._name:
-            resigned.set_result(None)  # it leads already
-            return resigned
         self._learn_heirs()
-        self._dispatch(on.HandOver(successor))
-        if self._lead.term != term:
-            self._resigned.append(resigned)
+        if self._lead.term is None:
+            fail(resigned, NoLeader("this replica does not lead, so it has nothing to hand over"))
+        elif successor == self._name:
+            resigned.set_result(None)  # it leads already
         else:
-            fail(resigned, NoLeader("this replica is about to lead another term; try again"))
+            ordered = self._resignations
+            self._dispatch(on.HandOver(successor))
+            if self._resignations > ordered:
+                self._resigned.append(resigned)
+            else:
+                fail(resigned, NoLeader("this replica has just ceased to lead, or is about to lead anew; try again"))
         return resigned
 
     def retire(self) -> None:
@@ -225,6 +225,8 @@ class Leadership:
     def on_resigned(self, error: ReplicaError | None) -> None:
         """See `lead.Listener`."""
         self._dispatch(on.ResignAcknowledged() if error is None else on.ResignFailed())
+        if isinstance(error, Fenced):
+            error = NoLeader(f"another replica has claimed the log meanwhile: {error}")
         for resigned in self._resigned:
             if error is not None:
                 fail(resigned, error)
@@ -248,7 +250,9 @@ class Leadership:
                 question.cancel()
 
     def _look(self) -> None:
-        is_fit = not self._retiring and self._follower.standing.ready and self._unheard_seconds() <= self._patience()
+        # While the log acknowledges a leader's batches, it does not matter whether it answers questions.
+        hears = self.lease_holds() or self._unheard_seconds() <= self._patience()
+        is_fit = hears and self._follower.standing.ready and not self._retiring
         if is_fit != self.is_fit:
             self.is_fit = is_fit
             self._dispatch(on.Fit(is_fit))
@@ -311,6 +315,7 @@ class Leadership:
             case on.SendBeat(term):
                 self._lead.beat(term)
             case on.SendResign(term, claim, successor):
+                self._resignations += 1
                 self._lead.resign(Resign(term, claim, successor))
             case _:
                 assert_never(effect)

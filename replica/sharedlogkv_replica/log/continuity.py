@@ -5,8 +5,14 @@ The second is seen by the next write already, and is the only sign of a log that
 had acknowledged.
 """
 
+from typing import Final
+
 from sharedlogkv_replica.core.records import Offset, Position
 from sharedlogkv_replica.errors import LogReplaced, LogTruncated, LogUnavailable, OutcomeUnknown
+
+PLAIN: Final = "plain"
+FENCED: Final = "fenced"
+"""The two writers that one handle may have."""
 
 
 class Continuity:
@@ -23,7 +29,7 @@ class Continuity:
     def __init__(self, name: str, *, expected_id: str | None) -> None:
         self._name = name
         self._expected_id = expected_id
-        self._end = Position(0)  # behind the last record that was acknowledged to us
+        self._ends: dict[str, Position] = {}  # by writer, behind the last record that was acknowledged to it
         self._broken: str | None = None  # how an acknowledgement contradicted the ones before
         self.openings = 0
 
@@ -47,7 +53,7 @@ class Continuity:
         """
         self.check_id(log_id)
         self._expected_id = log_id
-        self._end = Position(0)
+        self._ends.clear()
         self._broken = None
         self.openings += 1
 
@@ -85,16 +91,20 @@ class Continuity:
         except LogReplaced as error:
             raise LogUnavailable(f"{error}; nothing is claimed before it was opened anew") from error
 
-    def acknowledge(self, first: Offset, *, records: int) -> None:
+    def acknowledge(self, first: Offset, *, records: int, writer: str) -> None:
         """Notes that `records` records were acknowledged at `first` and behind it.
 
+        Only the acknowledgements of one writer come in the log's order: it has one batch on its way at a time.
+
         Raises:
-            OutcomeUnknown: an earlier acknowledgement had a higher offset, so this batch went to another log.
+            OutcomeUnknown: an earlier acknowledgement to this writer had a higher offset, so this batch went to another
+                log.
         """
-        if first < self._end:
+        end = self._ends.get(writer, Position(0))
+        if first < end:
             self._broken = (
-                f"a batch got the offset {first} after an earlier one had got {self._end - 1}: "
+                f"a batch got the offset {first} after an earlier one had got {end - 1}: "
                 f"{self._name} lost records, or was deleted and created anew"
             )
             raise OutcomeUnknown(self._broken)
-        self._end = Position(first + records)
+        self._ends[writer] = Position(first + records)

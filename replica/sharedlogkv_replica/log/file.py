@@ -30,7 +30,7 @@ from sharedlogkv_replica.errors import (
     RecordTooLarge,
 )
 from sharedlogkv_replica.log.base import LogDescription, batch_bound_bytes
-from sharedlogkv_replica.log.continuity import Continuity
+from sharedlogkv_replica.log.continuity import FENCED, PLAIN, Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.file_format import ANYBODY
 from sharedlogkv_replica.log.file_reader import FileReader
@@ -237,7 +237,7 @@ class FileLog:
         except LogReplaced as error:
             self._continuity.break_off(str(error))
             raise LogUnavailable(str(error)) from error
-        self._continuity.acknowledge(offset, records=len(entries))
+        self._continuity.acknowledge(offset, records=len(entries), writer=PLAIN if writer == ANYBODY else FENCED)
         return offset
 
     async def _take_epoch(self, deadline: float) -> tuple[str, Writer]:

@@ -42,7 +42,7 @@ from sharedlogkv_replica.core.leadership import Writer
 from sharedlogkv_replica.core.records import BARRIER, Entry, Offset
 from sharedlogkv_replica.errors import Fenced, LogRefused, RecordTooLarge, ReplicaError
 from sharedlogkv_replica.log.base import Claimed
-from sharedlogkv_replica.log.continuity import Continuity
+from sharedlogkv_replica.log.continuity import FENCED, Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.held_claim import HeldClaim
 from sharedlogkv_replica.log.kafka_delivery import SEQUENCES, Delivery, Fate, build
@@ -112,7 +112,7 @@ class KafkaFencedWriter:
         if code != 0:
             raise _failure(code)
         fate.open = True  # it is in the log, and it is not known yet whether it may be used
-        self._continuity.acknowledge(Offset(offset), records=1)
+        self._continuity.acknowledge(Offset(offset), records=1, writer=FENCED)
         await self._test_fence(producer, fate)
         fate.open = False
         return Claimed(Offset(offset), writer)
@@ -163,7 +163,7 @@ class KafkaFencedWriter:
         if code != 0:
             raise _failure(code)
         self._sequence = (self._sequence + len(entries)) % SEQUENCES
-        self._continuity.acknowledge(Offset(offset), records=len(entries))
+        self._continuity.acknowledge(Offset(offset), records=len(entries), writer=FENCED)
         self._counters.count_appended(records=len(entries), size_bytes=len(batch))
         return Offset(offset)
 

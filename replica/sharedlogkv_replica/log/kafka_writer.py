@@ -29,7 +29,7 @@ from collections.abc import Sequence
 
 from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.errors import LogRefused, OutcomeUnknown, RecordTooLarge
-from sharedlogkv_replica.log.continuity import Continuity
+from sharedlogkv_replica.log.continuity import PLAIN, Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.kafka_delivery import SEQUENCES, Delivery, Fate, build, pause_seconds
 from sharedlogkv_replica.log.kafka_errors import Verdict, describe_refusal, name_of, verdict_of
@@ -80,7 +80,7 @@ class BatchWriter:
             code, offset = await self._delivery.settle(batch, fate)
             if code == 0:
                 self._sequence = (self._sequence + len(entries)) % SEQUENCES
-                self._continuity.acknowledge(Offset(offset), records=len(entries))
+                self._continuity.acknowledge(Offset(offset), records=len(entries), writer=PLAIN)
                 self._counters.count_appended(records=len(entries), size_bytes=len(batch))
                 return Offset(offset)
             if fate.open:

@@ -25,7 +25,7 @@ from sharedlogkv_replica.errors import (
     RecordTooLarge,
 )
 from sharedlogkv_replica.log.base import LogDescription, batch_bound_bytes
-from sharedlogkv_replica.log.continuity import Continuity
+from sharedlogkv_replica.log.continuity import FENCED, PLAIN, Continuity
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.local_fenced import LocalFencedWriter
 
@@ -340,7 +340,7 @@ class MemoryLog:
         )
         if fault is Fault.ANSWER_LOST:
             await self._lose_answer(deadline)
-        self._continuity.acknowledge(offset, records=len(entries))
+        self._continuity.acknowledge(offset, records=len(entries), writer=PLAIN if writer is None else FENCED)
         return offset
 
     async def _take_epoch(self, deadline: float) -> tuple[str, Writer]:

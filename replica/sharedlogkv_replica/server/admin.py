@@ -9,7 +9,7 @@ import orjson
 
 from sharedlogkv_replica.core.modes import Reason
 from sharedlogkv_replica.engine.replica import Replica
-from sharedlogkv_replica.errors import LogUnavailable, NoLeader, OutcomeUnknown
+from sharedlogkv_replica.errors import LogRefused, LogUnavailable, NoLeader, OutcomeUnknown
 from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request, Response
 from sharedlogkv_replica.server.problems import Refused, problem
 from sharedlogkv_replica.server.targets import parse_query, split_target
@@ -122,6 +122,6 @@ def _finish_transfer(future: "asyncio.Future[None]") -> Response:
         return problem("not-leading", str(error))
     except OutcomeUnknown as error:
         return problem("outcome-unknown", str(error))
-    except LogUnavailable as error:
+    except (LogUnavailable, LogRefused) as error:
         return problem("log-unavailable", str(error))
     return Response(200, _TEXT, b"resigned\n")

@@ -446,6 +446,7 @@ async def test_kubectl_shows_what_one_wants_to_know(cluster: Cluster, environmen
         }
         await api.patch("SharedLogKV", namespace, "store", {"status": status}, part="/status")
     header, row = cluster.kubectl("get", "slkv", "--output", "wide", namespace=namespace).splitlines()
-    assert header.split() == ["NAME", "READY", "MODE", "LEADER", "REPLICAS", "TOPIC", "LAG", "AGE", "DESIRED", "REASON"]
+    columns = ["NAME", "READY", "MODE", "LEADER", "REPLICAS", "TOPIC", "LAG", "AGE", "DESIRED", "SCALING", "REASON"]
+    assert header.split() == columns
     assert row.split()[:7] == ["store", "True", "Leader", "store-1", "3", "t", "0"]
     assert "store" in cluster.kubectl("get", "sharedlog", namespace=namespace)

@@ -157,6 +157,7 @@ async def test_changes_are_seen_at_once(
         assert "annotations" not in body["metadata"]
 
 
+@pytest.mark.timeout(300)
 async def test_a_store_at_rest_costs_no_write_however_often_it_is_looked_at(
     environment: Environment, api: KubeApi, namespace: str, topic: str
 ) -> None:
@@ -186,7 +187,7 @@ async def test_a_store_at_rest_costs_no_write_however_often_it_is_looked_at(
                 version = body["metadata"]["resourceVersion"]
             return passes >= begin[0] + 10
 
-        await until(rests, what="ten passes in a row without a write", timeout_seconds=120, every_seconds=0.5)
+        await until(rests, what="ten passes in a row without a write", timeout_seconds=240, every_seconds=0.5)
         body = await api.get("SharedLogKV", namespace, "store")
         assert body is not None
         assert body["metadata"]["resourceVersion"] == version

@@ -5,7 +5,7 @@ import pytest
 from sharedlogkv_replica.core.batch_plan import Appended, BatchPlan, Settled, SettledByBatch, holds
 from sharedlogkv_replica.core.leadership import Request, Stamp, Term
 from sharedlogkv_replica.core.records import Entry, Offset, Position
-from sharedlogkv_replica.core.request_window import RequestWindow
+from sharedlogkv_replica.core.request_window import SLACK_MS, RequestWindow
 from sharedlogkv_replica.core.store import Store
 from sharedlogkv_replica.core.writes import Condition, ConditionFailed, RequestId, RequestMismatch, Write, Written
 
@@ -126,7 +126,7 @@ def test_a_request_is_forgotten_once_the_log_is_a_window_further() -> None:
     window.window_ms = 100
     for number in range(3):
         stamp = Stamp(Term(1), number, 1, (Request(0, f"id-{number}", "print"),))
-        window.note(Offset(10 * number), stamp, timestamp_ms=60 * number)
+        window.note(Offset(10 * number), stamp, timestamp_ms=(SLACK_MS + 101) * number // 2)
     assert window.find(RequestId("id-0", "print")) is None
     assert window.find(RequestId("id-1", "print")) is not None
     assert len(window) == 2
@@ -135,7 +135,7 @@ def test_a_request_is_forgotten_once_the_log_is_a_window_further() -> None:
 def test_a_request_that_was_written_again_after_its_time_is_not_forgotten_with_the_first() -> None:
     window = RequestWindow()
     window.window_ms = 100
-    for offset, timestamp_ms in ((1, 0), (50, 90), (60, 150)):
+    for offset, timestamp_ms in ((1, 0), (50, 90), (60, SLACK_MS + 150)):
         request = Request(0, "id" if offset < 60 else "other", "print")
         window.note(Offset(offset), Stamp(Term(1), offset, 1, (request,)), timestamp_ms=timestamp_ms)
     known = window.find(RequestId("id", "print"))

@@ -494,6 +494,13 @@ def test_a_leader_that_sees_a_later_claim_follows_it() -> None:
     assert driver.election.view == LeaderView(Role.FOLLOWER, Term(200), "rival", "rival:8081")
 
 
+def test_a_resignation_of_the_leader_before_that_is_read_late_does_not_end_our_own_term() -> None:
+    driver = candidate()
+    driver.tell(acknowledged(driver))
+    assert driver.tell(Followed(Offset(90), Resign(Term(10), OTHER_CLAIM, ""))) == ()
+    assert driver.tell(Followed(Offset(TERM), MY_CLAIM)) == (Lead(TERM), SendBeat(TERM))
+
+
 def test_a_fenced_leader_waits_for_the_claim_that_fenced_it() -> None:
     driver = leader()
     assert driver.tell(WriterLost(fenced=True)) == (StandDown(TERM, StandDownReason.WRITER_LOST),)

@@ -11,6 +11,7 @@ from sharedlogkv_replica.core.leadership import (
     LEADERSHIP_KEY,
     STAMP_KEY,
     Claim,
+    Request,
     Resign,
     Stamp,
     Term,
@@ -354,3 +355,25 @@ async def test_a_log_that_was_replaced_while_a_batch_was_on_its_way_leaves_its_o
         made.lead.lose_map()
         with pytest.raises(OutcomeUnknown, match="replaced"):
             await write
+
+
+@pytest.mark.asyncio
+async def test_what_a_stamp_answers_is_in_every_read_index_though_the_batch_comes_in_two_parts() -> None:
+    async with bench() as made:
+        term = await made.take_over()
+        made.lead.observe(Offset(100), Stamp(term, 7, 3))
+        assert made.lead.committed == 103
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_is_remembered_is_answered_also_when_no_other_one_could_be_remembered() -> None:
+    async with bench() as made:
+        await made.take_over()
+        request = RequestId("id", "print")
+        first = await made.lead.submit(Write(b"k", b"1", request=request))
+        made.window = made.lead._window = full = RequestWindow(most=1)
+        assert isinstance(first, Written)
+        full.note(Offset(first.offset - 1), Stamp(Term(0), 1, 1, (Request(0, "id", "print"),)), timestamp_ms=1)
+        assert await made.lead.submit(Write(b"k", b"1", request=request)) == Written(first.offset, repeated=True)
+        with pytest.raises(LogUnavailable, match="send it later"):
+            await made.lead.submit(Write(b"k", b"1", request=RequestId("other", "print")))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sharedlogkv_replica.core.leader_view import Role
-from sharedlogkv_replica.core.records import Entry
+from sharedlogkv_replica.core.records import BARRIER, Entry
 from sharedlogkv_replica.core.writes import RequestId, Write, Written
 from sharedlogkv_replica.errors import NoLeader
 from sharedlogkv_replica.log.memory import Fault
@@ -77,6 +77,24 @@ def test_a_request_that_a_dead_leader_carried_out_is_not_carried_out_again_by_th
     virtual_time.run(main())
 
 
+def test_a_leader_that_applies_its_own_batches_first_remembers_requests_for_the_whole_window() -> None:
+    async def main() -> None:
+        async with electorate(1) as made:
+            leader = await made.leader()
+            window_seconds = made.broker.compaction_lag_seconds
+            await leader.lead.submit(Write(b"old", b"1", request=RequestId("old", "print")))
+            await asyncio.sleep(2 * window_seconds)
+            write = Write(b"k", b"1", request=RequestId("id", "print"))
+            written = await leader.lead.submit(write)
+            assert isinstance(written, Written)
+            made.broker.append([BARRIER])
+            await asyncio.sleep(window_seconds / 2)
+            assert await leader.lead.submit(write) == Written(written.offset, repeated=True)
+            assert len(leader.window) == 1, "the old one was forgotten"
+
+    virtual_time.run(main())
+
+
 def test_a_hand_over_makes_the_named_replica_lead_at_once() -> None:
     async def main() -> None:
         async with electorate(3) as made:
@@ -114,6 +132,19 @@ def test_who_does_not_lead_has_nothing_to_hand_over() -> None:
             (other,) = [member for member in made.members if member is not leader]
             with pytest.raises(NoLeader):
                 await other.leadership.transfer(leader.name)
+
+    virtual_time.run(main())
+
+
+def test_a_hand_over_is_refused_by_a_leader_that_has_heard_nothing_of_the_log_for_long() -> None:
+    async def main() -> None:
+        async with electorate(2) as made:
+            leader = await made.leader()
+            await asyncio.sleep(3)
+            made.broker.fault = Fault.UNREACHABLE
+            await asyncio.sleep(20)
+            with pytest.raises(NoLeader):
+                await leader.leadership.transfer("")
 
     virtual_time.run(main())
 
