@@ -79,8 +79,8 @@ class KafkaAdmin(Protocol):
         """How many brokers are up."""
         ...
 
-    async def create_topic(self, wanted: CreateTopic) -> None:
-        """Creates the topic and waits until the brokers know it; an existing one is left as it is."""
+    async def create_topic(self, wanted: CreateTopic) -> bool:
+        """Whether this call created the topic, which the brokers then know; an existing one is left as it is."""
         ...
 
     async def alter_topic(self, name: str, settings: Mapping[str, str]) -> None:
@@ -156,7 +156,7 @@ class ConfluentAdmin:
         )
         return len(cluster.nodes)
 
-    async def create_topic(self, wanted: CreateTopic) -> None:
+    async def create_topic(self, wanted: CreateTopic) -> bool:
         """See `KafkaAdmin`."""
         topic = NewTopic(
             wanted.name, num_partitions=1, replication_factor=wanted.replication_factor, config=dict(wanted.config)
@@ -168,7 +168,7 @@ class ConfluentAdmin:
                 topic=wanted.name,
             )
         except _TopicExists:
-            return
+            return False
         # The broker that answered may know of it before the next one asked does.
         try:
             async with asyncio.timeout(self._request_seconds):
@@ -176,6 +176,7 @@ class ConfluentAdmin:
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError as error:
             raise KafkaUnavailable(f"topic {wanted.name} was created, but is not seen yet") from error
+        return True
 
     async def alter_topic(self, name: str, settings: Mapping[str, str]) -> None:
         """See `KafkaAdmin`."""

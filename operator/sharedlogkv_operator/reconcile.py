@@ -251,13 +251,15 @@ class Reconciler:
         spec, pinned = resource.spec, resource.pinned
         survey = await survey_topic(self._kube, admin, resource)
         observed, decision = survey.observed, survey.decision
-        created = isinstance(decision, CreateTopic)
-        if isinstance(decision, CreateTopic):
-            await admin.create_topic(decision)
+        created = isinstance(decision, CreateTopic) and await admin.create_topic(decision)
+        if created:
             observed = await admin.describe_topic(spec.topic.name)
             decision = decide_topic(
                 spec, observed, pinned_id=survey.bound_id, broker_count=survey.broker_count, is_created=True
             )
+        elif isinstance(decision, CreateTopic):  # somebody else was faster, whose topic is judged like any other
+            survey = await survey_topic(self._kube, admin, resource)
+            observed, decision = survey.observed, survey.decision
         match decision:
             case CreateTopic():
                 raise KafkaUnavailable(f"topic {spec.topic.name} was created, and is not there")

@@ -21,7 +21,7 @@ class KafkaAdminContract:
 
     @pytest.mark.asyncio
     async def test_a_created_topic_is_as_asked_for(self, admin: KafkaAdmin, topic: str) -> None:
-        await admin.create_topic(CreateTopic(topic, 1, SETTINGS))
+        assert await admin.create_topic(CreateTopic(topic, 1, SETTINGS))
         found = await admin.describe_topic(topic)
         assert found is not None
         assert found.id
@@ -30,10 +30,12 @@ class KafkaAdminContract:
         assert found.config["message.timestamp.type"] == "CreateTime"
 
     @pytest.mark.asyncio
-    async def test_creating_a_topic_that_exists_leaves_it_as_it_is(self, admin: KafkaAdmin, topic: str) -> None:
+    async def test_creating_a_topic_that_exists_leaves_it_as_it_is_and_says_so(
+        self, admin: KafkaAdmin, topic: str
+    ) -> None:
         await admin.create_topic(CreateTopic(topic, 1, SETTINGS))
         before = await admin.describe_topic(topic)
-        await admin.create_topic(CreateTopic(topic, 1, {}))
+        assert not await admin.create_topic(CreateTopic(topic, 1, {}))
         assert await admin.describe_topic(topic) == before
 
     @pytest.mark.asyncio

@@ -284,17 +284,18 @@ class FakeKafka:
         with self._call("count_brokers"):
             return self.brokers
 
-    async def create_topic(self, wanted: CreateTopic) -> None:
+    async def create_topic(self, wanted: CreateTopic) -> bool:
         """See `KafkaAdmin`."""
         with self._call("create_topic"):
             if wanted.name in self.topics:
-                return
+                return False
             if wanted.replication_factor > self.brokers:
                 raise KafkaRefused("INVALID_REPLICATION_FACTOR")
             self._check(wanted.config)
             self.add_topic(
                 wanted.name, replication_factor=wanted.replication_factor, config={**BROKER_DEFAULTS, **wanted.config}
             )
+            return True
 
     async def alter_topic(self, name: str, settings: Mapping[str, str]) -> None:
         """See `KafkaAdmin`."""

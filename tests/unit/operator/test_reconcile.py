@@ -166,6 +166,39 @@ async def test_a_crash_between_topic_and_pin_ends_in_the_same_topic() -> None:
     assert world.status["topic"]["origin"] == "Adopted"
 
 
+async def overtaken(**spec: object) -> World:
+    """A world in which somebody else creates the topic between our look at it and our try to create it."""
+    world = World()
+    world.create(spec=spec)
+
+    def overtake(moment: str) -> None:
+        if moment == "before create_topic":
+            world.kafka.add_topic("demo.store", replication_factor=3, config=FIT)
+
+    set_interference(world, overtake)
+    await world.reconcile()
+    return world
+
+
+async def test_a_topic_that_somebody_else_creates_just_before_us_is_adopted_and_never_deleted() -> None:
+    world = await overtaken(topic={"reclaimPolicy": "Delete", "allowDataLoss": True})
+    assert world.status["topic"]["origin"] == "Adopted"
+    assert "TopicAdopted" in world.event_reasons
+    assert "TopicCreated" not in world.event_reasons
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.is_gone()
+    assert "demo.store" in world.kafka.topics
+    assert world.event_reasons[-1] == "TopicKept"
+
+
+async def test_a_topic_that_somebody_else_creates_just_before_us_is_left_alone_where_none_may_be_adopted() -> None:
+    world = await overtaken(topic={"adoptionPolicy": "Never"})
+    assert world.condition("TopicReady").reason == "TopicNotAdopted"
+    assert "topic" not in world.status
+    assert world.deployment is None
+
+
 async def test_kafka_out_of_reach_at_first_makes_nothing_and_is_tried_again() -> None:
     world = World(interfere=failing("describe_topic", KafkaUnavailable("no answer from kafka:9092")))
     world.create()
