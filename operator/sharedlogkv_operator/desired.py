@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.kafka_security import FOLDER, VOLUME, build_environment, build_volume
+from sharedlogkv_operator.replica_container import read_template_variables
 from sharedlogkv_operator.spec import Identity, JsonObject, Resource, Spec, WriteMode
 
 Manifest = dict[str, object]
@@ -128,12 +129,7 @@ def build_log_url(bootstrap_servers: str, topic_name: str) -> str:
 
 def parse_bootstrap_servers(deployment: JsonObject) -> str | None:
     """The brokers that the Deployment's replicas are told of; None if it is not one of ours."""
-    try:
-        containers = deployment["spec"]["template"]["spec"]["containers"]  # type: ignore[index] # None of it may be there
-        (url,) = (item["value"] for item in containers[0]["env"] if item["name"] == names.ENV_LOG)
-    except (IndexError, KeyError, TypeError, ValueError):
-        return None
-    scheme, _, rest = str(url).partition("://")
+    scheme, _, rest = read_template_variables(deployment).get(names.ENV_LOG, "").partition("://")
     brokers, slash, _ = rest.rpartition("/")
     return brokers if scheme == "kafka" and slash else None
 

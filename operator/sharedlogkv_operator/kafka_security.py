@@ -14,6 +14,7 @@ from typing import Final
 from sharedlogkv_operator import names
 from sharedlogkv_operator.errors import KafkaRefused
 from sharedlogkv_operator.reasons import Reason
+from sharedlogkv_operator.replica_container import read_template_variables
 
 Json = Mapping[str, object]
 
@@ -123,9 +124,9 @@ def build_volume(security: KafkaSecurity) -> dict[str, object] | None:
 
 def parse_applied_security(deployment: Json) -> KafkaSecurity:
     """What the replicas of a Deployment of ours were told; a plain connection where that can't be read."""
+    told = read_template_variables(deployment)
     try:
         pod = deployment["spec"]["template"]["spec"]  # type: ignore[index] # none of it may be there
-        told = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
         volumes = [volume for volume in pod.get("volumes", []) if volume["name"] == VOLUME]
         files = {
             item["path"]: SecretKey(source["secret"]["name"], item["key"])
@@ -133,7 +134,7 @@ def parse_applied_security(deployment: Json) -> KafkaSecurity:
             for source in volume["projected"]["sources"]
             for item in source["secret"]["items"]
         }
-    except (AttributeError, IndexError, KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         return KafkaSecurity()
     return KafkaSecurity(
         names.ENV_KAFKA_TLS in told,

@@ -13,11 +13,12 @@ They look at what is there and at nothing that was before, so a pass may be cut 
 listed before the pods: one that could make no more pods then has made none since.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.pods import is_ended
+from sharedlogkv_operator.replica_container import read_template_variables, read_variables
 from sharedlogkv_operator.spec import JsonObject, WriteMode
 
 
@@ -46,18 +47,7 @@ def choose_write_mode(wanted: WriteMode, workload: Workload) -> WriteMode:
 
 def parse_template_mode(owner: JsonObject) -> str | None:
     """The mode in which pods come of the Deployment or ReplicaSet `owner`; None if they are not ours."""
-    spec = owner.get("spec")
-    template = spec.get("template") if isinstance(spec, Mapping) else None
-    return _parse_mode(template) if isinstance(template, Mapping) else None
-
-
-def _parse_mode(pod: JsonObject) -> str | None:
-    try:
-        containers = pod["spec"]["containers"]  # type: ignore[index] # none of it may be there
-        (mode,) = (item["value"] for item in containers[0]["env"] if item["name"] == names.ENV_WRITE_MODE)
-    except (IndexError, KeyError, TypeError, ValueError):
-        return None
-    return str(mode)
+    return read_template_variables(owner).get(names.ENV_WRITE_MODE)
 
 
 def _find_modes(workload: Workload) -> Iterable[str | None]:
@@ -68,7 +58,7 @@ def _find_modes(workload: Workload) -> Iterable[str | None]:
             yield parse_template_mode(replica_set)
     for pod in workload.pods:
         if not is_ended(pod):
-            yield _parse_mode(pod)
+            yield read_variables(pod).get(names.ENV_WRITE_MODE)
 
 
 def _may_make_pods(replica_set: JsonObject) -> bool:
