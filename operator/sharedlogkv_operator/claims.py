@@ -8,13 +8,18 @@ a resource that writes is bound to a topic only when no other one has a better c
 3. Of those that are not, the older one goes first; of two of the same second, the one with the lower uid.
 
 Resources with writeMode ReadOnly write nothing: they claim nothing, and share every topic. One that is being deleted
-keeps its claim until it is gone. The operator sees the resources of the namespaces that it serves, and no others.
+keeps its claim until it is gone. Its pods outlive it, and those of one that has become ReadOnly go on until they are
+replaced; so a topic that nobody claims any more is still waited for until no pod of another resource may write to it.
+The operator sees the resources and pods of the namespaces that it serves, and no others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sharedlogkv_operator import names
 from sharedlogkv_operator.errors import SpecInvalid
+from sharedlogkv_operator.pods import is_ended
+from sharedlogkv_operator.replica_container import read_variables
 from sharedlogkv_operator.spec import JsonObject, Resource, WriteMode, parse_resource
 
 
@@ -34,6 +39,14 @@ class Claimant:
     def age(self) -> tuple[str, str]:
         """What orders resources by age: the API server's text of a time sorts as the time does."""
         return self.creation_time, self.resource.identity.uid
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A pod that may write to a topic, and the resource whose it is or was; each as its namespace and name."""
+
+    pod: str
+    owner: str
 
 
 def parse_claimants(bodies: Iterable[JsonObject]) -> tuple[Claimant, ...]:
@@ -66,6 +79,23 @@ def find_rival(resource: Resource, claimants: Sequence[Claimant], *, topic_id: s
     return None
 
 
+def find_writer(resource: Resource, pods: Iterable[JsonObject], *, topic_id: str) -> Writer | None:
+    """A pod of another resource that may still write to the topic with that id; None where there is none.
+
+    One that is being stopped may; one whose containers have ended for good may not.
+    """
+    harmless = {None, WriteMode.READ_ONLY.value}
+    own = f"{resource.identity.namespace}/{resource.identity.name}"
+    for pod in pods:
+        variables = read_variables(pod)
+        if variables.get(names.ENV_TOPIC_ID) != topic_id or variables.get(names.ENV_WRITE_MODE) in harmless:
+            continue
+        writer = _parse_writer(pod)
+        if writer.owner != own and not is_ended(pod):
+            return writer
+    return None
+
+
 def find_sharer(resource: Resource, claimants: Sequence[Claimant]) -> Claimant | None:
     """Another resource, of whatever write mode, that is bound to the topic of `resource`; None where there is none."""
     for other in claimants:
@@ -74,6 +104,14 @@ def find_sharer(resource: Resource, claimants: Sequence[Claimant]) -> Claimant |
         if is_other and pinned is not None and resource.pinned is not None and pinned.id == resource.pinned.id:
             return other
     return None
+
+
+def _parse_writer(pod: JsonObject) -> Writer:
+    metadata = pod.get("metadata")
+    known = metadata if isinstance(metadata, Mapping) else {}
+    labels = known.get("labels")
+    owner = labels.get(names.CLUSTER_LABEL) if isinstance(labels, Mapping) else None
+    return Writer(f"{known.get('namespace')}/{known.get('name')}", f"{known.get('namespace')}/{owner}")
 
 
 def _names_same_topic(one: Resource, other: Resource) -> bool:

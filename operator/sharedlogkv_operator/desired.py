@@ -8,6 +8,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Final
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.kafka_security import FOLDER, VOLUME, build_environment, build_volume
@@ -16,7 +17,9 @@ from sharedlogkv_operator.spec import Identity, JsonObject, Resource, Spec, Writ
 
 Manifest = dict[str, object]
 
-COMPONENT_LABEL = "app.kubernetes.io/component"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+REPLICAS_SELECTOR: Final = f"app.kubernetes.io/managed-by={names.FIELD_MANAGER},{COMPONENT_LABEL}=replica"
+"""The pods of all resources, by the labels that every one of them has."""
 USER_ID = 65532
 STOP_SECONDS = 30
 PEER_SECRET_LENGTH = 32

@@ -29,6 +29,7 @@ PAGE_LIMIT: Final = 500
 
 RESOURCE_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{{namespace}}/{names.PLURAL}/{{name}}"
 COLLECTION_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}{{where}}/{names.PLURAL}"
+PODS_PATH: Final = "/api/v1{where}/pods"
 LEASES_PATH: Final = "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
 CHILD_PATHS: Final[Mapping[str, str]] = {
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments/{name}",
@@ -83,8 +84,8 @@ class KubeClient(Protocol):
         """Deletes the child if it still is the one with that uid; gone already is as good."""
         ...
 
-    async def list_pods(self, namespace: str, selector: str) -> Sequence[JsonObject]:
-        """The pods with the labels that `selector` demands."""
+    async def list_pods(self, namespace: str | None, selector: str) -> Sequence[JsonObject]:
+        """The pods with the labels that `selector` demands; with None, those of all namespaces that are served."""
         ...
 
     async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[JsonObject]:
@@ -182,9 +183,11 @@ class ApiServer:
         path = CHILD_PATHS[kind].format(namespace=namespace, name=name)
         await self._find("DELETE", path, body={"preconditions": {"uid": uid}})
 
-    async def list_pods(self, namespace: str, selector: str) -> Sequence[JsonObject]:
+    async def list_pods(self, namespace: str | None, selector: str) -> Sequence[JsonObject]:
         """See `KubeClient`."""
-        return await self._list(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)
+        if namespace is None:
+            return await self._list_served(PODS_PATH, labelSelector=selector)
+        return await self._list(PODS_PATH.format(where=f"/namespaces/{namespace}"), labelSelector=selector)
 
     async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[JsonObject]:
         """See `KubeClient`."""
@@ -287,6 +290,24 @@ class ApiServer:
     async def close(self) -> None:
         """Ends the session."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the client is typed in part
+
+    async def _list_served(self, path: str, **query: str) -> Sequence[JsonObject]:
+        """What `path` lists in all namespaces that are served; one that refuses us (it may be gone) is left out.
+
+        Raises:
+            KubeRefused: every one refuses.
+        """
+        places = [f"/namespaces/{namespace}" for namespace in self._namespaces] or [""]
+        found: list[JsonObject] = []
+        refusals = []
+        for where in places:
+            try:
+                found += await self._list(path.format(where=where), **query)
+            except KubeRefused as error:
+                refusals.append(error)
+        if len(refusals) == len(places):
+            raise refusals[0]
+        return found
 
     async def _list(self, path: str, **query: str) -> Sequence[JsonObject]:
         """The whole list, page by page."""

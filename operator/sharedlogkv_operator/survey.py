@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from sharedlogkv_operator import names
-from sharedlogkv_operator.claims import Claimant, find_rival, parse_claimants
+from sharedlogkv_operator.claims import Claimant, Writer, find_rival, find_writer, parse_claimants
+from sharedlogkv_operator.desired import REPLICAS_SELECTOR
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.reasons import Reason
-from sharedlogkv_operator.spec import Resource
+from sharedlogkv_operator.spec import Resource, WriteMode
 from sharedlogkv_operator.topic import ObservedTopic, RefuseTopic, TopicDecision, decide_topic, find_bound_id
 
 
@@ -32,7 +33,7 @@ async def survey_topic(kube: KubeClient, admin: KafkaAdmin, resource: Resource) 
     """The standing of the resource's topic.
 
     Raises:
-        KubeUnavailable, KubeRefused: the other resources can't be listed.
+        KubeUnavailable, KubeRefused: the other resources, or their pods, can't be listed.
         KafkaUnavailable, KafkaRefused: the topic can't be described.
     """
     observed = await admin.describe_topic(resource.spec.topic.name)
@@ -42,6 +43,10 @@ async def survey_topic(kube: KubeClient, admin: KafkaAdmin, resource: Resource) 
         rival = find_rival(resource, claimants, topic_id=observed.id if observed else None)
         if rival is not None:
             return Survey(observed, bound_id, 0, _refuse_rival(rival, resource.spec.topic.name))
+        if observed is not None and resource.spec.write_mode is not WriteMode.READ_ONLY:
+            writer = find_writer(resource, await kube.list_pods(None, REPLICAS_SELECTOR), topic_id=observed.id)
+            if writer is not None:
+                return Survey(observed, bound_id, 0, _refuse_writer(writer, resource.spec.topic.name))
     broker_count = await admin.count_brokers() if observed is None else 0
     decision = decide_topic(resource.spec, observed, pinned_id=bound_id, broker_count=broker_count)
     return Survey(observed, bound_id, broker_count, decision)
@@ -52,4 +57,12 @@ def _refuse_rival(rival: Claimant, topic_name: str) -> RefuseTopic:
         Reason.TOPIC_CLAIMED,
         f"topic {topic_name} is that of {names.KIND} {rival.title}; two that write would undo each other's promises. "
         f"Name another topic, delete that one (under reclaimPolicy Retain the topic stays), or use writeMode ReadOnly.",
+    )
+
+
+def _refuse_writer(writer: Writer, topic_name: str) -> RefuseTopic:
+    return RefuseTopic(
+        Reason.TOPIC_CLAIMED,
+        f"topic {topic_name} may still be written by pod {writer.pod} of {names.KIND} {writer.owner}, which has given "
+        f"the topic up. This goes on once that pod has ended; if its node is lost for good, delete the pod by force.",
     )

@@ -221,6 +221,7 @@ class KubeContract:
     @pytest.mark.asyncio
     async def test_pods_are_listed_by_their_labels(self, site: KubeSite) -> None:
         assert list(await site.kube.list_pods(site.namespace, "a=b,c=d")) == []
+        assert list(await site.kube.list_pods(None, "a=b,c=d")) == []
         assert list(await site.kube.list_replica_sets(site.namespace, "a=b,c=d")) == []
 
     @pytest.mark.asyncio

@@ -145,7 +145,7 @@ class FakeKube:
                 raise KubeUnavailable("the uid in the precondition does not match")
             del self.children[kind, namespace, name]
 
-    async def list_pods(self, namespace: str, selector: str) -> Sequence[Manifest]:
+    async def list_pods(self, namespace: str | None, selector: str) -> Sequence[Manifest]:
         """See `KubeClient`."""
         with self._call("list_pods"):
             return _select(self.pods, namespace, selector)
@@ -246,12 +246,12 @@ class FakeKube:
         return _Interfered(self.interfere, name)
 
 
-def _select(objects: Sequence[Manifest], namespace: str, selector: str) -> list[Manifest]:
+def _select(objects: Sequence[Manifest], namespace: str | None, selector: str) -> list[Manifest]:
     wanted = dict(part.split("=") for part in selector.split(","))
     return [
         copy.deepcopy(item)
         for item in objects
-        if item["metadata"]["namespace"] == namespace and wanted.items() <= item["metadata"]["labels"].items()
+        if namespace in (None, item["metadata"]["namespace"]) and wanted.items() <= item["metadata"]["labels"].items()
     ]
 
 

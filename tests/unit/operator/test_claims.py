@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sharedlogkv_operator.claims import Claimant, find_rival, find_sharer, parse_claimants
+from sharedlogkv_operator.claims import Claimant, Writer, find_rival, find_sharer, find_writer, parse_claimants
+from sharedlogkv_operator.desired import build_deployment
 from tests.support.operator_objects import build_resource_body
 
 EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -80,3 +81,37 @@ def test_a_resource_that_can_t_be_read_claims_nothing() -> None:
 def test_whoever_else_is_bound_to_the_topic_is_found_also_if_it_only_reads(bound: str | None, expected: bool) -> None:
     own, other = claimant("own", bound="id-1"), claimant("other", bound=bound, writeMode="ReadOnly")
     assert (find_sharer(own.resource, [own, other]) is not None) == expected
+
+
+def pod(owner: Claimant, *, phase: str = "Running", **metadata: str) -> dict[str, Any]:
+    """A pod of the resource, on the topic with the id `id-1`."""
+    deployment: dict[str, Any] = build_deployment(owner.resource, topic_id="id-1", default_image="i")
+    template = deployment["spec"]["template"]
+    named = {"namespace": "demo", "name": f"{owner.resource.identity.name}-1", **metadata}
+    return {"metadata": template["metadata"] | named, "spec": template["spec"], "status": {"phase": phase}}
+
+
+def writer(own: Claimant, *pods: dict[str, Any], topic_id: str = "id-1") -> Writer | None:
+    return find_writer(own.resource, pods, topic_id=topic_id)
+
+
+@pytest.mark.parametrize("mode", ["Leader", "Leaderless"])
+def test_a_pod_that_outlives_its_resource_may_write_until_it_has_ended(mode: str) -> None:
+    own, gone = claimant("own"), claimant("gone", writeMode=mode)
+    expected = Writer("demo/gone-1", "demo/gone")
+    assert writer(own, pod(gone)) == expected
+    assert writer(own, pod(gone, deletionTimestamp=LATE)) == expected
+    assert writer(own, pod(gone, phase="Succeeded"), pod(gone, phase="Failed")) is None
+
+
+def test_no_other_pod_may_write_to_the_topic() -> None:
+    own, other = claimant("own"), claimant("other")
+    assert writer(own, pod(own)) is None, "its own"
+    assert writer(own, pod(claimant("reader", writeMode="ReadOnly"))) is None
+    assert writer(own, pod(other), topic_id="id-2") is None
+    assert writer(own, {}, {"metadata": {"namespace": "demo", "name": "stranger"}, "spec": {"containers": []}}) is None
+
+
+def test_a_pod_of_a_resource_of_the_same_name_elsewhere_is_another_s() -> None:
+    own = claimant("own")
+    assert writer(own, pod(own, namespace="elsewhere")) == Writer("elsewhere/own-1", "elsewhere/own")

@@ -424,6 +424,35 @@ async def test_a_second_store_on_the_topic_of_another_is_stalled_and_changes_not
     assert world.kube.resources["demo", "two"]["status"]["topic"]["id"] == "id-1"
 
 
+@pytest.mark.parametrize("end", ["deleted", "made ReadOnly"])
+async def test_a_topic_that_is_free_again_is_waited_for_while_a_pod_of_the_former_store_may_write(end: str) -> None:
+    world = await settled()
+    world.add_pod("store-7f-1", ip="10.0.0.1", is_ready=True)
+    world.kube.put(build_resource_body(spec={"topic": {"name": "demo.store"}}, metadata={"name": "two", "uid": "two"}))
+    if end == "deleted":
+        world.kube.delete("demo", "store")
+    else:
+        world.kube.change_spec("demo", "store", writeMode="ReadOnly")
+    result = await world.reconciler.reconcile("demo", "two")
+    assert result.backs_off
+    second = parse_conditions(world.kube.resources["demo", "two"])
+    assert second["Stalled"].reason == "TopicClaimed"
+    assert "pod demo/store-7f-1 of SharedLogKV demo/store" in second["Ready"].message
+    assert ("Deployment", "demo", "two") not in world.kube.children
+    world.kube.pods.clear()
+    await world.reconciler.reconcile("demo", "two")
+    assert world.kube.resources["demo", "two"]["status"]["topic"]["id"] == "id-1"
+
+
+async def test_whoever_only_reads_waits_for_no_pod_of_another_store() -> None:
+    world = await settled()
+    world.add_pod("store-7f-1", ip="10.0.0.1", is_ready=True)
+    spec = {"topic": {"name": "demo.store"}, "writeMode": "ReadOnly"}
+    world.kube.put(build_resource_body(spec=spec, metadata={"name": "two", "uid": "two"}))
+    await world.reconciler.reconcile("demo", "two")
+    assert world.kube.resources["demo", "two"]["status"]["topic"]["id"] == "id-1"
+
+
 async def test_two_stores_that_are_looked_at_together_are_never_both_bound_to_one_topic() -> None:
     world = World()
     for name in ("a", "b"):
