@@ -86,6 +86,11 @@ def test_the_pod_is_restricted(cluster: Cluster) -> None:
     assert security["readOnlyRootFilesystem"] is True
 
 
+def test_no_service_of_the_namespace_puts_variables_into_the_pod(cluster: Cluster) -> None:
+    pod = one(render(cluster), "Deployment")["spec"]["template"]["spec"]
+    assert pod["enableServiceLinks"] is False
+
+
 def test_the_selector_matches_the_pod_and_does_not_change_with_the_version(cluster: Cluster) -> None:
     deployment = one(render(cluster, podLabels={"team": "kv"}), "Deployment")["spec"]
     labels = deployment["template"]["metadata"]["labels"]
