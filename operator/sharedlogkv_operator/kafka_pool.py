@@ -1,14 +1,16 @@
 """Shares one admin client per Kafka cluster, closes it when nobody uses it, and bounds what a dead cluster holds up.
 
-At most so many reconciles may be busy with one cluster: those beyond are turned away with `KafkaBusy` and come back in
-a moment, so a cluster that never answers can't occupy every worker. And once it has not answered one of them, it is not
-asked again for a few seconds, and then by one at a time: the others get the same answer at once.
+At most so many reconciles may be busy with one cluster, whatever they log in with: those beyond are turned away with
+`KafkaBusy` and come back in a moment, so a cluster that never answers can't occupy every worker. And once it has not
+answered one of them, it is not asked again for a few seconds, and then by one at a time: the others get the same answer
+at once. Only where a login was never answered, that holds for this login alone: one that speaks plain text to a TLS
+port gets no answer either, and the other resources of the cluster must not suffer from it.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable
@@ -41,16 +43,33 @@ class KafkaClusters(Protocol):
 
 
 @dataclass(slots=True)
-class _Member:
-    admin: ClosableAdmin
+class _Party:
+    """Those who are busy with a cluster, all of them or those with one login, and what keeps further ones away."""
+
     leases: int = 0
     silence: str = ""
     silent_until: float = 0.0
+
+    def check(self, now: float) -> None:
+        """Raises `KafkaUnavailable` after a silence: it is probed by one at a time, as the others need not wait too."""
+        if self.silence and (now < self.silent_until or self.leases):
+            raise KafkaUnavailable(self.silence)
+
+
+@dataclass(slots=True)
+class _Member(_Party):
+    """Those with one login, who share a client."""
+
+    admin: ClosableAdmin = field(kw_only=True)
+    was_answered: bool = False
     closing: asyncio.TimerHandle | None = None
 
 
 class KafkaPool:
-    """The open admin clients, by bootstrap servers and login. With a rotated password, another client begins."""
+    """The open admin clients, by bootstrap servers and login. With a rotated password, another client begins.
+
+    A cluster is known by its bootstrap servers for as long as a client of it is open.
+    """
 
     def __init__(
         self,
@@ -63,45 +82,49 @@ class KafkaPool:
 
         Args:
             open_admin: makes the admin of the cluster at these bootstrap servers, with that login; must not block.
-            leases_limit: how many may be busy with one cluster at a time.
+            leases_limit: how many may be busy with one cluster at a time, with all logins together.
             idle_seconds: a cluster's client is closed when nobody used it for so long.
         """
         self._open_admin = open_admin
         self._leases_limit = leases_limit
         self._idle_seconds = idle_seconds
+        self._clusters: dict[str, _Party] = {}
         self._members: dict[tuple[str, Login], _Member] = {}
         self._closings: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def lease(self, bootstrap_servers: str, login: Login = NO_LOGIN) -> AsyncIterator[KafkaAdmin]:
         """See `KafkaClusters`."""
-        cluster = (bootstrap_servers, login)
-        member = self._members.get(cluster)
-        if member is None:
-            member = self._members[cluster] = _Member(self._open_admin(bootstrap_servers, login))
         loop = asyncio.get_running_loop()
-        # A cluster that was silent is probed by one at a time: the others need not wait for the same silence.
-        if member.silence and (loop.time() < member.silent_until or member.leases):
-            raise KafkaUnavailable(member.silence)
-        if member.leases >= self._leases_limit:
-            raise KafkaBusy(f"{member.leases} resources are busy with {bootstrap_servers} already")
+        cluster = self._clusters.setdefault(bootstrap_servers, _Party())
+        cluster.check(loop.time())
+        if cluster.leases >= self._leases_limit:
+            raise KafkaBusy(f"{cluster.leases} resources are busy with {bootstrap_servers} already")
+        member = self._members.get((bootstrap_servers, login))
+        if member is None:
+            member = _Member(admin=self._open_admin(bootstrap_servers, login))
+            self._members[bootstrap_servers, login] = member
+        member.check(loop.time())
         if member.closing is not None:
             member.closing.cancel()
             member.closing = None
+        cluster.leases += 1
         member.leases += 1
         try:
             yield member.admin
-            member.silence = ""
+            _note_answer(cluster, member)
         except KafkaRefused:
-            member.silence = ""  # a no is an answer
+            _note_answer(cluster, member)  # a no is an answer
             raise
         except KafkaUnavailable as error:
-            member.silence, member.silent_until = str(error), loop.time() + PAUSE_SECONDS
+            silent = cluster if member.was_answered else member
+            silent.silence, silent.silent_until = str(error), loop.time() + PAUSE_SECONDS
             raise
         finally:
+            cluster.leases -= 1
             member.leases -= 1
             if member.leases == 0:
-                member.closing = loop.call_later(self._idle_seconds, self._close_idle, cluster)
+                member.closing = loop.call_later(self._idle_seconds, self._close_idle, bootstrap_servers, login)
 
     async def close(self) -> None:
         """Closes every client."""
@@ -111,8 +134,15 @@ class KafkaPool:
         members, self._members = list(self._members.values()), {}
         await asyncio.gather(*self._closings, *(member.admin.close() for member in members))
 
-    def _close_idle(self, cluster: tuple[str, Login]) -> None:
-        member = self._members.pop(cluster)
+    def _close_idle(self, bootstrap_servers: str, login: Login) -> None:
+        member = self._members.pop((bootstrap_servers, login))
+        if all(servers != bootstrap_servers for servers, _ in self._members):
+            del self._clusters[bootstrap_servers]
         task = asyncio.get_running_loop().create_task(member.admin.close())
         self._closings.add(task)
         task.add_done_callback(self._closings.discard)
+
+
+def _note_answer(cluster: _Party, member: _Member) -> None:
+    cluster.silence = member.silence = ""
+    member.was_answered = True

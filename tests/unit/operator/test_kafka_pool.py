@@ -10,6 +10,9 @@ from sharedlogkv_operator.kafka_security import Login
 from tests.support.operator_fakes import FakeKafka
 from tests.support.virtual_time import run as run_virtual
 
+ALICE = Login(user="alice")
+BOB = Login(user="bob")
+
 
 class ClosableKafka(FakeKafka):
     """A fake cluster that knows whether it was closed."""
@@ -135,6 +138,83 @@ def test_a_cluster_that_has_not_answered_is_not_asked_again_for_a_moment_and_all
         await asyncio.sleep(3.1)
         async with pool.lease("dead:1"):
             pass
+        await pool.close()
+
+    run_virtual(scenario())
+
+
+def test_all_logins_of_a_cluster_together_hold_so_many_workers_and_no_more() -> None:
+    async def scenario() -> None:
+        opener = Opener()
+        pool = KafkaPool(opener, leases_limit=2)
+        async with pool.lease("dead:1", ALICE) as alices, pool.lease("dead:1", BOB) as bobs:
+            assert alices is not bobs
+            for login in (ALICE, BOB, Login(user="carol")):
+                with pytest.raises(KafkaBusy, match="2 resources are busy with dead:1"):
+                    async with pool.lease("dead:1", login):
+                        pass
+        async with pool.lease("dead:1", Login(user="carol")):
+            pass
+        assert len(opener.opened) == 3, "a login that is turned away opens no client"
+        await pool.close()
+
+    run_virtual(scenario())
+
+
+def test_a_cluster_that_falls_silent_is_silent_for_all_logins_until_one_is_answered() -> None:
+    async def scenario() -> None:
+        pool = KafkaPool(Opener(), leases_limit=4)
+        async with pool.lease("dead:1", ALICE):
+            pass
+        with pytest.raises(KafkaUnavailable):
+            async with pool.lease("dead:1", ALICE):
+                raise KafkaUnavailable("no answer from dead:1")
+        with pytest.raises(KafkaUnavailable, match="no answer from dead:1"):
+            async with pool.lease("dead:1", BOB):
+                raise AssertionError("it was asked again")
+        await asyncio.sleep(3.1)
+        async with pool.lease("dead:1", BOB):
+            with pytest.raises(KafkaUnavailable, match="no answer from dead:1"):
+                async with pool.lease("dead:1", ALICE):
+                    raise AssertionError("two asked at once")
+        async with pool.lease("dead:1", ALICE), pool.lease("dead:1", BOB):
+            pass
+        await pool.close()
+
+    run_virtual(scenario())
+
+
+def test_the_silence_that_meets_a_login_which_was_never_answered_is_its_own() -> None:
+    async def scenario() -> None:
+        pool = KafkaPool(Opener(), leases_limit=4)
+        with pytest.raises(KafkaUnavailable):
+            async with pool.lease("a:1", ALICE):
+                raise KafkaUnavailable("no answer from a:1")
+        with pytest.raises(KafkaUnavailable, match="no answer from a:1"):
+            async with pool.lease("a:1", ALICE):
+                raise AssertionError("it was asked again")
+        async with pool.lease("a:1", BOB), pool.lease("a:1", BOB):
+            pass
+        await pool.close()
+
+    run_virtual(scenario())
+
+
+def test_a_cluster_is_forgotten_when_its_last_client_is_closed() -> None:
+    async def scenario() -> None:
+        opener = Opener()
+        pool = KafkaPool(opener, leases_limit=1, idle_seconds=100)
+        async with pool.lease("a:1", ALICE):
+            pass
+        await asyncio.sleep(60)
+        with pytest.raises(KafkaUnavailable):
+            async with pool.lease("a:1", BOB):
+                raise KafkaUnavailable("no answer from a:1")
+        await asyncio.sleep(101)
+        assert all(kafka.is_closed for kafka in opener.opened)
+        async with pool.lease("a:1", BOB):
+            pass
+        assert len(opener.opened) == 3
         await pool.close()
 
     run_virtual(scenario())
