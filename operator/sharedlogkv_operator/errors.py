@@ -1,8 +1,9 @@
 """Every error that the operator raises on purpose.
 
 Told apart because the reconcile must act differently: the user's mistake (`ConfigError`, `SpecInvalid`), a passing
-fault (`KubeUnavailable`, `KafkaUnavailable`, `KafkaBusy`, `ReplicaUnreachable`) and a refusal that somebody must lift
-(`KubeRefused`, `KafkaRefused`). Anything else that escapes is a bug; the work queue retries it all the same.
+fault (`KubeUnavailable`, `KafkaUnavailable`, `KafkaSilent`, `KafkaBusy`, `ReplicaUnreachable`) and a refusal that
+somebody must lift (`KubeRefused`, `KafkaRefused`). Anything else that escapes is a bug; the work queue retries it all
+the same.
 """
 
 from sharedlogkv_operator.reasons import Reason
@@ -29,7 +30,11 @@ class KubeRefused(OperatorError):
 
 
 class KafkaUnavailable(OperatorError):
-    """The Kafka cluster gave no answer in time; whether a change was made is not known."""
+    """The Kafka cluster is not in order, or gave no answer; whether a change was made is not known."""
+
+
+class KafkaSilent(KafkaUnavailable):
+    """The Kafka cluster gave no answer at all in time, so that it is of no use to ask it for something else."""
 
 
 class KafkaBusy(OperatorError):

@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
 )
 
 from sharedlogkv_operator import names
-from sharedlogkv_operator.errors import KafkaRefused, KafkaUnavailable
+from sharedlogkv_operator.errors import KafkaRefused, KafkaSilent, KafkaUnavailable
 from sharedlogkv_operator.kafka_security import NO_LOGIN, Login, advise_rights
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.reasons import Reason
@@ -223,7 +223,8 @@ class ConfluentAdmin:
         """The answer to one request, which is about that topic.
 
         Raises:
-            KafkaUnavailable: no answer in time, or a broker that is not in order.
+            KafkaSilent: no answer in time.
+            KafkaUnavailable: a broker that is not in order.
             KafkaRefused: the client or the broker says no.
         """
         client = await self._open()
@@ -234,7 +235,7 @@ class ConfluentAdmin:
                 answer = await asyncio.wrap_future(start(client))
         except TimeoutError as error:
             client.poll(0)
-            failure: Exception = KafkaUnavailable(self._describe_silence())
+            failure: Exception = KafkaSilent(self._describe_silence())
             self._metrics.kafka_failures.labels(operation).inc()
             raise failure from error
         except KafkaException as error:
@@ -288,7 +289,7 @@ class ConfluentAdmin:
         if code == KafkaError._INVALID_ARG or (code > 0 and code not in BROKER_OUT_OF_ORDER):
             return KafkaRefused(words)
         if code in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
-            return KafkaUnavailable(self._describe_silence())
+            return KafkaSilent(self._describe_silence())
         return KafkaUnavailable(words)
 
     def _describe_silence(self) -> str:

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable
+from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaSilent, KafkaUnavailable
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_security import NO_LOGIN, Login
 
@@ -37,7 +37,7 @@ class KafkaClusters(Protocol):
 
         Raises:
             KafkaBusy: on entering, if enough others are busy with this cluster.
-            KafkaUnavailable: on entering, if it has not answered somebody else just now.
+            KafkaSilent: on entering, if it has not answered somebody else just now.
         """
         ...
 
@@ -51,9 +51,9 @@ class _Party:
     silent_until: float = 0.0
 
     def check(self, now: float) -> None:
-        """Raises `KafkaUnavailable` after a silence: it is probed by one at a time, as the others need not wait too."""
+        """Raises `KafkaSilent` after a silence: it is probed by one at a time, as the others need not wait too."""
         if self.silence and (now < self.silent_until or self.leases):
-            raise KafkaUnavailable(self.silence)
+            raise KafkaSilent(self.silence)
 
 
 @dataclass(slots=True)
@@ -113,12 +113,12 @@ class KafkaPool:
         try:
             yield member.admin
             _note_answer(cluster, member)
-        except KafkaRefused:
-            _note_answer(cluster, member)  # a no is an answer
-            raise
-        except KafkaUnavailable as error:
+        except KafkaSilent as error:
             silent = cluster if member.was_answered else member
             silent.silence, silent.silent_until = str(error), loop.time() + PAUSE_SECONDS
+            raise
+        except (KafkaRefused, KafkaUnavailable):
+            _note_answer(cluster, member)  # a no is an answer, and so is trouble, perhaps with one topic alone
             raise
         finally:
             cluster.leases -= 1

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaUnavailable
+from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaSilent, KafkaUnavailable
 from sharedlogkv_operator.kafka_pool import KafkaPool
 from sharedlogkv_operator.kafka_security import Login
 from tests.support.operator_fakes import FakeKafka
@@ -91,12 +91,12 @@ def test_a_cluster_that_holds_its_users_up_turns_further_ones_away_and_no_other_
 def test_a_cluster_that_was_silent_is_probed_by_one_at_a_time_until_it_answers() -> None:
     async def scenario() -> None:
         pool = KafkaPool(Opener(), leases_limit=4)
-        with pytest.raises(KafkaUnavailable):
+        with pytest.raises(KafkaSilent):
             async with pool.lease("dead:1"):
-                raise KafkaUnavailable("no answer from dead:1")
+                raise KafkaSilent("no answer from dead:1")
         await asyncio.sleep(3.1)
         async with pool.lease("dead:1"):
-            with pytest.raises(KafkaUnavailable, match="no answer from dead:1"):
+            with pytest.raises(KafkaSilent, match="no answer from dead:1"):
                 async with pool.lease("dead:1"):
                     raise AssertionError("two asked at once")
         async with pool.lease("dead:1"), pool.lease("dead:1"):
@@ -106,18 +106,33 @@ def test_a_cluster_that_was_silent_is_probed_by_one_at_a_time_until_it_answers()
     run_virtual(scenario())
 
 
-def test_a_cluster_that_was_silent_and_then_says_no_has_answered() -> None:
+@pytest.mark.parametrize("answer", [KafkaRefused("not authorized"), KafkaUnavailable("a topic has no leader")])
+def test_a_cluster_that_was_silent_and_then_says_no_or_has_trouble_has_answered(answer: Exception) -> None:
     async def scenario() -> None:
         pool = KafkaPool(Opener(), leases_limit=4)
-        with pytest.raises(KafkaUnavailable):
+        with pytest.raises(KafkaSilent):
             async with pool.lease("a:1"):
-                raise KafkaUnavailable("no answer from a:1")
+                raise KafkaSilent("no answer from a:1")
         await asyncio.sleep(3.1)
-        with pytest.raises(KafkaRefused):
+        with pytest.raises(type(answer)):
             async with pool.lease("a:1"):
-                raise KafkaRefused("not authorized")
+                raise answer
         async with pool.lease("a:1"), pool.lease("a:1"):
             pass
+        await pool.close()
+
+    run_virtual(scenario())
+
+
+def test_trouble_with_one_topic_keeps_nobody_from_the_others() -> None:
+    async def scenario() -> None:
+        pool = KafkaPool(Opener(), leases_limit=4)
+        async with pool.lease("a:1"):
+            with pytest.raises(KafkaUnavailable, match="UNKNOWN"):
+                async with pool.lease("a:1"):
+                    raise KafkaUnavailable("a:1 says UNKNOWN")
+            async with pool.lease("a:1"):
+                pass
         await pool.close()
 
     run_virtual(scenario())
@@ -126,11 +141,11 @@ def test_a_cluster_that_was_silent_and_then_says_no_has_answered() -> None:
 def test_a_cluster_that_has_not_answered_is_not_asked_again_for_a_moment_and_all_get_the_same_answer() -> None:
     async def scenario() -> None:
         pool = KafkaPool(Opener(), leases_limit=1)
-        with pytest.raises(KafkaUnavailable):
+        with pytest.raises(KafkaSilent):
             async with pool.lease("dead:1"):
-                raise KafkaUnavailable("no answer from dead:1")
+                raise KafkaSilent("no answer from dead:1")
         for _ in range(2):
-            with pytest.raises(KafkaUnavailable, match="no answer from dead:1"):
+            with pytest.raises(KafkaSilent, match="no answer from dead:1"):
                 async with pool.lease("dead:1"):
                     raise AssertionError("it was asked again")
         async with pool.lease("alive:1"):
@@ -166,15 +181,15 @@ def test_a_cluster_that_falls_silent_is_silent_for_all_logins_until_one_is_answe
         pool = KafkaPool(Opener(), leases_limit=4)
         async with pool.lease("dead:1", ALICE):
             pass
-        with pytest.raises(KafkaUnavailable):
+        with pytest.raises(KafkaSilent):
             async with pool.lease("dead:1", ALICE):
-                raise KafkaUnavailable("no answer from dead:1")
-        with pytest.raises(KafkaUnavailable, match="no answer from dead:1"):
+                raise KafkaSilent("no answer from dead:1")
+        with pytest.raises(KafkaSilent, match="no answer from dead:1"):
             async with pool.lease("dead:1", BOB):
                 raise AssertionError("it was asked again")
         await asyncio.sleep(3.1)
         async with pool.lease("dead:1", BOB):
-            with pytest.raises(KafkaUnavailable, match="no answer from dead:1"):
+            with pytest.raises(KafkaSilent, match="no answer from dead:1"):
                 async with pool.lease("dead:1", ALICE):
                     raise AssertionError("two asked at once")
         async with pool.lease("dead:1", ALICE), pool.lease("dead:1", BOB):
@@ -187,10 +202,10 @@ def test_a_cluster_that_falls_silent_is_silent_for_all_logins_until_one_is_answe
 def test_the_silence_that_meets_a_login_which_was_never_answered_is_its_own() -> None:
     async def scenario() -> None:
         pool = KafkaPool(Opener(), leases_limit=4)
-        with pytest.raises(KafkaUnavailable):
+        with pytest.raises(KafkaSilent):
             async with pool.lease("a:1", ALICE):
-                raise KafkaUnavailable("no answer from a:1")
-        with pytest.raises(KafkaUnavailable, match="no answer from a:1"):
+                raise KafkaSilent("no answer from a:1")
+        with pytest.raises(KafkaSilent, match="no answer from a:1"):
             async with pool.lease("a:1", ALICE):
                 raise AssertionError("it was asked again")
         async with pool.lease("a:1", BOB), pool.lease("a:1", BOB):
@@ -207,9 +222,9 @@ def test_a_cluster_is_forgotten_when_its_last_client_is_closed() -> None:
         async with pool.lease("a:1", ALICE):
             pass
         await asyncio.sleep(60)
-        with pytest.raises(KafkaUnavailable):
+        with pytest.raises(KafkaSilent):
             async with pool.lease("a:1", BOB):
-                raise KafkaUnavailable("no answer from a:1")
+                raise KafkaSilent("no answer from a:1")
         await asyncio.sleep(101)
         assert all(kafka.is_closed for kafka in opener.opened)
         async with pool.lease("a:1", BOB):
