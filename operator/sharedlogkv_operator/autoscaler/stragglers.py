@@ -16,6 +16,8 @@ from sharedlogkv_operator.autoscaler.verdict import Verdict, hold
 SUSPECT_SECONDS: Final = 15.0
 PAUSE_SECONDS: Final = 180.0
 """From the end of one replacement to the beginning of the next."""
+EXIT_SECONDS: Final = 60.0
+"""How long the pod may still be there after the count went down; the ReplicaSet may have chosen another one."""
 
 
 def follow(scene: Scene) -> State:
@@ -68,6 +70,8 @@ def _go_on(scene: Scene, replacement: Replacement) -> Verdict | None:
             return hold(scene, Rule.STRAGGLER, f"{victim} was replaced", state=ended)
         return Verdict(Rule.STRAGGLER, base, f"{victim} is gone, and so nothing need go for it", state=ended)
     if scene.replicas <= base:
+        if scene.now - scene.state.scaled_at > EXIT_SECONDS:
+            return hold(scene, Rule.STRAGGLER, f"{victim} is still there: given up", state=ended)
         return hold(scene, Rule.STRAGGLER, f"{victim} is on its way out")
     others = sum(pod.name != victim for pod in scene.observation.ready)
     if others >= base:

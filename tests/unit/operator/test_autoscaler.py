@@ -194,6 +194,20 @@ def test_a_straggler_that_goes_by_itself_ends_its_replacement() -> None:
     assert (decision.rule, decision.desired, decision.state.replacement) == (Rule.STRAGGLER, 3, None)
 
 
+def test_a_straggler_that_stays_while_another_goes_in_its_place_is_given_up_and_holds_nothing_up() -> None:
+    fleet = straggling()
+    fleet.obey(fleet.look(4), serves=True)
+    swap = fleet.look()
+    assert swap.victims == ("store-2",)
+    fleet.obey(replace(swap, victims=("store-1",)))
+    assert "on its way out" in fleet.look(12).message
+    assert fleet.state.replacement is not None
+    decision = fleet.look()
+    assert (decision.rule, decision.desired, decision.state.replacement) == (Rule.STRAGGLER, 3, None)
+    fleet.set_all(lag=0.0, lag_slope=0.0)
+    assert fleet.look(10).rule is Rule.STEADY
+
+
 def test_read_steal_adds_what_keeps_reads_and_records_within_their_share() -> None:
     fleet = Fleet(2)
     fleet.look(4)
