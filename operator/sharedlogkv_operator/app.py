@@ -202,12 +202,10 @@ class Operator:
         await self._kube.close()
 
     async def _await_crd(self, ends: set[Ending]) -> None:
-        """Returns when the API server serves our kind in every namespace, or one of `ends` is done."""
-        namespaces = self._config.namespaces or (None,)
+        """Returns when the API server serves our kind, or one of `ends` is done."""
         while not any(task.done() for task in ends):
             try:
-                served = await asyncio.gather(*(self._kube.is_served(namespace) for namespace in namespaces))
-                if all(served):
+                if await self._kube.is_served():
                     return
                 log.warning("the CRD is not installed, or is not served yet: waiting for it")
             except (KubeUnavailable, KubeRefused) as error:

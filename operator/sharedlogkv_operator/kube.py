@@ -21,6 +21,7 @@ from yaml import YAMLError
 from sharedlogkv_operator import names
 from sharedlogkv_operator.desired import Manifest
 from sharedlogkv_operator.errors import ConfigError, KubeRefused, KubeUnavailable
+from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.spec import Identity, JsonObject
 
@@ -60,8 +61,12 @@ class KubeClient(Protocol):
         """The SharedLogKV, fresh from the API server; None when there is none."""
         ...
 
-    async def list_resources(self) -> Sequence[JsonObject]:
-        """Every SharedLogKV that the operator may see."""
+    async def list_resources(self, *, demands_all: bool = False) -> Sequence[JsonObject]:
+        """Every SharedLogKV that the operator may see.
+
+        Args:
+            demands_all: fails where one of the namespaces that are served refuses; else it fails where all do.
+        """
         ...
 
     async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
@@ -140,7 +145,8 @@ class ApiServer:
             namespaces: where there are resources of ours; empty for the whole cluster.
             reload: reads anew how to log in, when a token was refused.
         """
-        self._namespaces = tuple(namespaces)
+        places = [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
+        self._collections = [COLLECTION_PATH.format(where=where) for where in places]
         self._configuration = configuration
         self._client = kubernetes_client.ApiClient(configuration)
         self._metrics = metrics
@@ -150,10 +156,19 @@ class ApiServer:
         """See `KubeClient`."""
         return await self._find("GET", RESOURCE_PATH.format(namespace=namespace, name=name))
 
-    async def list_resources(self) -> Sequence[JsonObject]:
+    async def list_resources(self, *, demands_all: bool = False) -> Sequence[JsonObject]:
         """See `KubeClient`."""
-        paths = [COLLECTION_PATH.format(where=f"/namespaces/{namespace}") for namespace in self._namespaces]
-        return [item for path in paths or [COLLECTION_PATH.format(where="")] for item in await self._list(path)]
+        found: list[JsonObject] = []
+        refusals: list[KubeRefused] = []
+        for path in self._collections:
+            try:
+                found += await self._list(path)
+            except KubeRefused as error:
+                log.warning("a namespace is passed over", error=str(error))
+                refusals.append(error)
+        if refusals and (demands_all or len(refusals) == len(self._collections)):
+            raise refusals[0]
+        return found
 
     async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
@@ -277,15 +292,20 @@ class ApiServer:
             return await self._request("POST", collection, body=manifest)
         return await self._request("PUT", f"{collection}/{metadata['name']}", body=manifest)
 
-    async def is_served(self, namespace: str | None) -> bool:
+    async def is_served(self) -> bool:
         """Whether the API server knows our kind, that is, whether the CRD is installed.
 
         Raises:
             KubeUnavailable: the API server can't be reached.
-            KubeRefused: we may not list our own resources.
+            KubeRefused: we may not list our own resources, in any of the namespaces.
         """
-        path = COLLECTION_PATH.format(where=f"/namespaces/{namespace}" if namespace else "")
-        return await self._find("GET", path, query={"limit": "1"}) is not None
+        refusals: list[KubeRefused] = []
+        for path in self._collections:
+            try:
+                return await self._find("GET", path, query={"limit": "1"}) is not None
+            except KubeRefused as error:  # by one namespace: it is the same kind in the others
+                refusals.append(error)
+        raise refusals[0]
 
     async def close(self) -> None:
         """Ends the session."""

@@ -50,7 +50,6 @@ class Preview:
 
         Raises:
             KafkaBusy: enough others are busy with this Kafka cluster.
-            KubeUnavailable, KubeRefused: the API server can't be asked.
         """
         plan = list(_plan_finalizer(resource))
         verdict, topic_id, topic_plan = await self._look_at_topic(resource)
@@ -86,6 +85,8 @@ class Preview:
             return Verdict(Reason.KAFKA_UNAVAILABLE, str(error)), pinned_id, []
         except KafkaRefused as error:
             return Verdict(error.reason, str(error)), pinned_id, []
+        except (KubeUnavailable, KubeRefused) as error:
+            return Verdict(Reason.KUBE_UNAVAILABLE, str(error)), pinned_id, []
         return _describe_topic(resource, survey)
 
     async def _look_at_children(

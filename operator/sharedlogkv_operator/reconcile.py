@@ -245,6 +245,8 @@ class Reconciler:
             return TopicStep(Verdict(Reason.KAFKA_UNAVAILABLE, str(error)), resource.pinned)
         except KafkaRefused as error:
             return TopicStep(Verdict(error.reason, str(error)), resource.pinned)
+        except (KubeUnavailable, KubeRefused) as error:  # a Secret, or who else names the topic, can't be read
+            return TopicStep(Verdict(Reason.KUBE_UNAVAILABLE, str(error)), resource.pinned)
 
     async def _decide_topic(self, admin: KafkaAdmin, resource: Resource) -> TopicStep:
         """Sees what the topic is, and does what is decided, once: a topic just made is judged like any other."""
@@ -327,9 +329,9 @@ class Reconciler:
         if resource.spec.topic.is_reclaimed and resource.pinned is not None:
             try:
                 async with self._kafka.lend(resource) as admin:
-                    claimants = parse_claimants(await self._kube.list_resources())
+                    claimants = parse_claimants(await self._kube.list_resources(demands_all=True))
                     events = await _delete_topic(admin, resource.pinned, sharer=find_sharer(resource, claimants))
-            except (KafkaUnavailable, KafkaRefused) as error:
+            except (KafkaUnavailable, KafkaRefused, KubeUnavailable, KubeRefused) as error:
                 text = f"topic {resource.pinned.name} can't be deleted: {error}"
                 tried_first = self._first_failures.setdefault(identity.uid, self._now())
                 if self._now() < tried_first + DELETION_DEADLINE:

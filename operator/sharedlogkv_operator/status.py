@@ -24,7 +24,13 @@ TOPIC_IS_FIT: Final = frozenset(
 """With these the topic serves, and TopicReady is True."""
 
 TOPIC_UNSEEN = frozenset(
-    {Reason.PROGRESSING, Reason.KAFKA_UNAVAILABLE, Reason.SECRET_INVALID, Reason.KAFKA_LOGIN_FAILED}
+    {
+        Reason.PROGRESSING,
+        Reason.KAFKA_UNAVAILABLE,
+        Reason.KUBE_UNAVAILABLE,
+        Reason.SECRET_INVALID,
+        Reason.KAFKA_LOGIN_FAILED,
+    }
 )
 """With these Kafka was not asked, or did not answer: they say nothing about the topic."""
 

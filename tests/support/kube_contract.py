@@ -82,8 +82,9 @@ class KubeContract:
 
     @pytest.mark.asyncio
     async def test_every_resource_is_listed(self, site: KubeSite) -> None:
-        uids = {parse_resource(body).identity.uid for body in await site.kube.list_resources()}
-        assert (await get(site)).identity.uid in uids
+        for demands_all in (False, True):
+            bodies = await site.kube.list_resources(demands_all=demands_all)
+            assert (await get(site)).identity.uid in {parse_resource(body).identity.uid for body in bodies}
 
     @pytest.mark.asyncio
     async def test_children_are_applied_and_applying_them_again_changes_nothing(self, site: KubeSite) -> None:

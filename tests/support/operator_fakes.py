@@ -50,6 +50,7 @@ class FakeKube:
         self.replica_sets: list[Manifest] = []
         self.secrets: dict[tuple[str, str], Manifest] = {}
         self.events: dict[str, Manifest] = {}
+        self.refusing_namespaces: set[str] = set()  # served, but its resources may not be listed
         self.calls: list[str] = []
         self._versions = itertools.count(100)
 
@@ -78,11 +79,15 @@ class FakeKube:
         with self._call("get_resource"):
             return copy.deepcopy(self.resources.get((namespace, name)))
 
-    async def list_resources(self) -> Sequence[Manifest]:
+    async def list_resources(self, *, demands_all: bool = False) -> Sequence[Manifest]:
         """See `KubeClient`."""
         await asyncio.sleep(0)  # as with the real one, others come in between
         with self._call("list_resources"):
-            return copy.deepcopy(list(self.resources.values()))
+            if self.refusing_namespaces and demands_all:
+                raise KubeRefused(f"forbidden in the namespace {min(self.refusing_namespaces)}")
+            return copy.deepcopy(
+                [body for key, body in self.resources.items() if key[0] not in self.refusing_namespaces]
+            )
 
     async def get_child(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """See `KubeClient`."""

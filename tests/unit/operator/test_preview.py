@@ -167,6 +167,15 @@ async def test_trouble_with_the_topic_is_told_while_paused() -> None:
     assert world.status["topic"]["id"] == "id-1"
 
 
+async def test_other_resources_that_can_t_be_listed_are_told_while_paused() -> None:
+    world = World()
+    world.create(metadata={"annotations": {PAUSED: "true"}})
+    failing(world, "list_resources", KubeRefused("forbidden"))
+    await world.reconcile()
+    assert world.condition("TopicReady").message == "forbidden"
+    assert set(world.take_writes()) == {"write_status", "post_event"}
+
+
 async def test_children_that_can_t_be_read_are_told_while_paused() -> None:
     world = await serving()
     world.annotate({PAUSED: "true"})

@@ -625,6 +625,53 @@ async def test_a_deletion_is_not_given_up_because_others_are_busy_with_kafka() -
     assert world.kafka.topics == {}
 
 
+async def test_a_namespace_that_refuses_holds_a_deletion_up_for_two_minutes_and_then_the_topic_stays() -> None:
+    world = await settled(spec=DELETE)
+    world.kube.refusing_namespaces = {"others"}  # whose resource may use the topic
+    world.kube.delete("demo", "store")
+    result = await world.reconcile()
+    assert result.after_seconds == 5
+    assert "forbidden in the namespace others" in world.condition("Ready").message
+    world.wait(121)
+    await world.reconcile()
+    assert world.is_gone()
+    assert "TopicKept" in world.event_reasons
+    assert "demo.store" in world.kafka.topics
+
+
+async def test_a_namespace_that_refuses_does_not_keep_a_new_resource_from_its_topic() -> None:
+    world = World()
+    world.kube.refusing_namespaces = {"others"}
+    world.create()
+    await world.reconcile()
+    assert world.status["topic"]["name"] == "demo.store"
+
+
+@pytest.mark.parametrize("error", [KubeRefused("sharedlogkvs is forbidden"), KubeUnavailable("try later")])
+async def test_a_resource_that_is_not_bound_says_why_the_others_can_t_be_listed(error: Exception) -> None:
+    world = World(interfere=failing("list_resources", error))
+    world.create()
+    result = await world.reconcile()
+    assert result.backs_off
+    topic = world.condition("TopicReady")
+    assert (topic.truth, topic.reason, topic.message) == (Truth.UNKNOWN, "KubeUnavailable", str(error))
+    assert world.condition("Ready").reason == "KubeUnavailable"
+    assert world.kafka.topics == {}
+
+
+async def test_a_secret_that_can_t_be_read_now_keeps_no_other_change_of_the_spec_back() -> None:
+    world = World()
+    put_secrets(world)
+    world.create(spec=LOGIN)
+    await world.reconcile()
+    set_interference(world, failing("get_secret", KubeUnavailable("try later")))
+    world.kube.change_spec("demo", "store", replicas=4)
+    await world.reconcile()
+    assert world.deployment is not None
+    assert world.deployment["spec"]["replicas"] == 4
+    assert world.condition("TopicReady").reason == "KubeUnavailable"
+
+
 async def test_a_resource_that_can_t_be_read_does_not_hold_its_deletion_up_for_ever() -> None:
     world = await settled(spec=DELETE)
     world.body["spec"]["writeMode"] = "OfALaterVersion"
