@@ -171,10 +171,15 @@ class Operator:
             await lease_holder.release()
 
     async def _work(self, stopping: "asyncio.Task[bool]", *, holding: "asyncio.Task[None] | None") -> None:
-        """Reconciles until it is to stop, or `holding` has failed: then what is under way is cut off."""
+        """Reconciles until it is to stop, or `holding` has failed: then what is under way is cut off.
+
+        Raises:
+            WatchEnded, LeaseLost: as `run`.
+            ExceptionGroup: the workers met a bug that they can't go on from; a restart is the cure.
+        """
         working = asyncio.create_task(self._controller.run())
         scaling = asyncio.create_task(self._autoscaling.run())
-        ends: set[Ending] = {stopping} if holding is None else {stopping, holding}
+        ends: set[Ending] = {stopping, working} if holding is None else {stopping, working, holding}
         try:
             await self._await_crd(ends)
             if not any(task.done() for task in ends):
@@ -184,6 +189,8 @@ class Operator:
                 if watching.done():
                     watching.result()
                 watching.cancel()
+            if working.done():
+                working.result()
             if holding is not None and holding.done():
                 working.cancel()
                 holding.result()

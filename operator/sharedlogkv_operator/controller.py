@@ -61,8 +61,14 @@ class Controller:
         self._ticked_at = self._clock()
 
     async def run(self) -> None:
-        """Works until `stop`. A worker never fails."""
-        await asyncio.gather(*(self._work() for _ in range(self._workers)))
+        """Works until `stop`. A worker never fails; should one all the same, by a bug, the others end too.
+
+        Raises:
+            ExceptionGroup: a worker met a bug outside its passes.
+        """
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._work())
 
     def stop(self) -> None:
         """Lets passes under way end, and begins no other; `run` then returns."""
@@ -119,6 +125,8 @@ class Controller:
                 await self._reconciler.report_bug(namespace, name, error)
         except (OperatorError, TimeoutError) as second:
             log.warning("the bug is not shown in the status", resource=key, error=str(second))
+        except Exception as second:  # noqa: BLE001 -- as above: what trips a pass may well trip its report
+            log.exception("the bug is not shown in the status", second, resource=key)
 
     def _settle(self, key: str, result: Result | None) -> None:
         """Says when the key comes back."""

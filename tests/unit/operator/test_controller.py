@@ -99,6 +99,23 @@ def test_a_pass_that_found_kafka_busy_with_others_does_not_end_the_back_off() ->
     run(scenario)
 
 
+def test_a_bug_that_can_t_be_shown_ends_no_worker() -> None:
+    async def scenario(world: World, controller: Controller, metrics: Metrics) -> None:
+        def fail(moment: str) -> None:
+            if moment == "before get_resource":
+                raise ZeroDivisionError("division by zero")
+
+        world.kube.interfere = fail
+        controller.queue.add("demo/store")
+        await asyncio.sleep(10)
+        assert value(metrics, "slkv_operator_reconcile_errors_total") == 5
+        world.kube.interfere = lambda _: None
+        await asyncio.sleep(30)
+        assert world.condition("TopicReady").truth is Truth.TRUE
+
+    run(scenario, workers=1)
+
+
 def test_a_bug_in_a_pass_is_shown_and_the_pass_tried_again() -> None:
     async def scenario(world: World, controller: Controller, metrics: Metrics) -> None:
         def fail(moment: str) -> None:
