@@ -145,8 +145,7 @@ class ApiServer:
             namespaces: where there are resources of ours; empty for the whole cluster.
             reload: reads anew how to log in, when a token was refused.
         """
-        places = [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
-        self._collections = [COLLECTION_PATH.format(where=where) for where in places]
+        self._places = [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
         self._configuration = configuration
         self._client = kubernetes_client.ApiClient(configuration)
         self._metrics = metrics
@@ -158,17 +157,7 @@ class ApiServer:
 
     async def list_resources(self, *, demands_all: bool = False) -> Sequence[JsonObject]:
         """See `KubeClient`."""
-        found: list[JsonObject] = []
-        refusals: list[KubeRefused] = []
-        for path in self._collections:
-            try:
-                found += await self._list(path)
-            except KubeRefused as error:
-                log.warning("a namespace is passed over", error=str(error))
-                refusals.append(error)
-        if refusals and (demands_all or len(refusals) == len(self._collections)):
-            raise refusals[0]
-        return found
+        return await self._list_served(COLLECTION_PATH, demands_all=demands_all)
 
     async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
@@ -300,9 +289,10 @@ class ApiServer:
             KubeRefused: we may not list our own resources, in any of the namespaces.
         """
         refusals: list[KubeRefused] = []
-        for path in self._collections:
+        for where in self._places:
             try:
-                return await self._find("GET", path, query={"limit": "1"}) is not None
+                found = await self._find("GET", COLLECTION_PATH.format(where=where), query={"limit": "1"})
+                return found is not None
             except KubeRefused as error:  # by one namespace: it is the same kind in the others
                 refusals.append(error)
         raise refusals[0]
@@ -311,21 +301,21 @@ class ApiServer:
         """Ends the session."""
         await self._client.close()  # type: ignore[no-untyped-call]  # the client is typed in part
 
-    async def _list_served(self, path: str, **query: str) -> Sequence[JsonObject]:
-        """What `path` lists in all namespaces that are served; one that refuses us (it may be gone) is left out.
+    async def _list_served(self, path: str, *, demands_all: bool = False, **query: str) -> Sequence[JsonObject]:
+        """What `path` lists in all namespaces that are served; one that refuses us (it may be gone) is passed over.
 
         Raises:
-            KubeRefused: every one refuses.
+            KubeRefused: every one refuses; or one does, and all are demanded.
         """
-        places = [f"/namespaces/{namespace}" for namespace in self._namespaces] or [""]
         found: list[JsonObject] = []
-        refusals = []
-        for where in places:
+        refusals: list[KubeRefused] = []
+        for where in self._places:
             try:
                 found += await self._list(path.format(where=where), **query)
             except KubeRefused as error:
+                log.warning("a namespace is passed over", error=str(error))
                 refusals.append(error)
-        if len(refusals) == len(places):
+        if refusals and (demands_all or len(refusals) == len(self._places)):
             raise refusals[0]
         return found
 
