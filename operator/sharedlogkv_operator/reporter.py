@@ -10,10 +10,12 @@ from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.scaling import (
     BY_OTHERS,
+    HALTS,
     NO_SCALING,
     SCALING_CONDITIONS,
     Scaling,
     ScalingBoard,
+    build_halt,
     parse_scaling,
 )
 from sharedlogkv_operator.spec import (
@@ -29,6 +31,7 @@ from sharedlogkv_operator.spec import (
 from sharedlogkv_operator.status import (
     Condition,
     Outcome,
+    Verdict,
     build_progressing_status,
     build_status,
     judge,
@@ -68,7 +71,7 @@ class Reporter:
     ) -> tuple[Condition, ...]:
         """Writes the status, if it differs, and tells what changed and what was done; the conditions."""
         before = parse_conditions(body)
-        scaling = self._find_scaling(body, identity)
+        scaling = self._find_scaling(body, identity, pause=outcome.pause)
         status = build_status(body, identity, outcome, now=self._now(), further=scaling.conditions)
         if scaling.status is not None:
             status["scaling"] = scaling.status
@@ -81,19 +84,23 @@ class Reporter:
         await self.post(identity, deeds + transitions)
         return conditions
 
-    def _find_scaling(self, body: JsonObject, identity: Identity) -> Scaling:
+    def _find_scaling(self, body: JsonObject, identity: Identity, *, pause: Verdict | None) -> Scaling:
         """What is to be told of the scaling; until it is decided anew, what the status tells already."""
         key = f"{identity.namespace}/{identity.name}"
         mode = parse_scaling_mode(body)
         if mode is not ScalingMode.BUILT_IN or identity.deletion_time is not None:
             self._scalings.forget(key)
             return BY_OTHERS if mode is ScalingMode.EXTERNAL else NO_SCALING
+        if (halt := pause or _judge_suspension(body)) is not None:
+            self._scalings.forget(key)
+            return build_halt(halt, parse_scaling(body))
         told = self._scalings.watch(key)
         if told is not None:
             return told
         before = parse_conditions(body)
         conditions = tuple(before[type_] for type_ in SCALING_CONDITIONS if type_ in before)
-        return Scaling(conditions, parse_scaling(body) or None)
+        is_halted = any(condition.reason in HALTS for condition in conditions)  # no longer, and nothing is decided yet
+        return Scaling(() if is_halted else conditions, parse_scaling(body) or None)
 
     async def write_pinned(self, body: JsonObject, identity: Identity, pinned: PinnedTopic) -> JsonObject | None:
         """Records the topic that the resource is bound to; the resource after it, None if it is gone."""
@@ -111,3 +118,11 @@ class Reporter:
                 await self._kube.post_event(build_event(event, identity, now=self._now(), instance=self._instance))
             except (KubeUnavailable, KubeRefused) as error:
                 log.warning("an event was not posted", resource=resource, reason=event.reason, error=str(error))
+
+
+def _judge_suspension(body: JsonObject) -> Verdict | None:
+    """Why no replica is to run; None where some are, or where that can't be read."""
+    spec = body.get("spec")
+    if isinstance(spec, Mapping) and spec.get("suspend") is True:
+        return Verdict(Reason.SUSPENDED, "spec.suspend is true: no replica is to run, so there is nothing to scale")
+    return None

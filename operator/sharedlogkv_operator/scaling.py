@@ -11,11 +11,14 @@ from typing import Final
 
 from sharedlogkv_operator.autoscaler.decision import Decision, Limit, Rule
 from sharedlogkv_operator.autoscaler.record import dump_state
-from sharedlogkv_operator.reasons import ScalingReason
+from sharedlogkv_operator.reasons import Reason, ScalingReason
 from sharedlogkv_operator.spec import JsonObject
-from sharedlogkv_operator.status import Condition, Truth, format_time
+from sharedlogkv_operator.status import Condition, Truth, Verdict, format_time
 
 SCALING_CONDITIONS: Final = ("ScalingActive", "ScalingLimited", "ScalingEffective")
+HALTS: Final = frozenset({Reason.SUSPENDED.value, Reason.PAUSED.value, Reason.PLANNING.value})
+"""The reasons of ScalingActive while nothing is decided, since nothing is carried out or no replica runs."""
+
 CHANGES_SHOWN: Final = 5
 USELESS: Final = frozenset({Rule.APPLY_STALLED, Rule.FETCH_BOUND, Rule.WRITE_BOUND, Rule.INEFFECTIVE})
 """With these more replicas do not help."""
@@ -108,6 +111,11 @@ def build_pause(previous: JsonObject) -> Scaling:
     text = "paused by the annotation sharedlog.dev/pause-scaling: the count stays"
     condition = Condition("ScalingActive", Truth.FALSE, ScalingReason.PAUSED.value, text)
     return Scaling((condition,), previous or None)
+
+
+def build_halt(halt: Verdict, previous: JsonObject) -> Scaling:
+    """What is to be told while nothing is decided, for one of the reasons `HALTS`; what was learned is kept."""
+    return Scaling((Condition("ScalingActive", Truth.FALSE, halt.reason.value, halt.message),), previous or None)
 
 
 def parse_scaling(body: JsonObject) -> JsonObject:

@@ -357,6 +357,44 @@ async def test_a_store_that_is_suspended_has_no_replicas_and_wakes_to_those_of_i
     assert world.scalings.keys == (KEY,)
 
 
+def scaling_conditions(world: Scaled) -> dict[str, tuple[str, str]]:
+    found = world.status["conditions"]
+    return {item["type"]: (item["status"], item["reason"]) for item in found if item["type"].startswith("Scaling")}
+
+
+@pytest.mark.parametrize(
+    ("reason", "annotations", "suspend"),
+    [
+        ("Suspended", {}, True),
+        ("Paused", {"sharedlog.dev/paused": "true"}, False),
+        ("Planning", {"sharedlog.dev/plan": "true"}, False),
+    ],
+)
+async def test_a_store_that_is_not_scaled_for_now_says_so_and_keeps_what_was_learned(
+    reason: str, annotations: dict[str, str], *, suspend: bool
+) -> None:
+    world = await begin()
+    world.offered = 8_000.0
+    await world.look(12)
+    assert scaling_conditions(world).keys() == {"ScalingActive", "ScalingLimited", "ScalingEffective"}
+    learned = world.status["scaling"]
+    world.kube.change_spec("demo", "store", suspend=suspend)
+    world.body["metadata"]["annotations"] = annotations
+    await world.reconcile()
+    assert scaling_conditions(world) == {"ScalingActive": ("False", reason)}
+    await world.loop.look(KEY)
+    await world.reconcile()
+    assert scaling_conditions(world) == {"ScalingActive": ("False", reason)}
+    assert world.status["scaling"] == learned
+    world.kube.change_spec("demo", "store", suspend=False)
+    world.body["metadata"]["annotations"] = {}
+    await world.reconcile()
+    assert scaling_conditions(world) == {}, "nothing is decided yet"
+    assert world.status["scaling"] == learned
+    await world.look(12)
+    assert scaling_conditions(world)["ScalingActive"][0] == "True"
+
+
 async def test_a_count_of_none_that_somebody_else_set_is_set_back() -> None:
     world = await begin()
     assert world.deployment is not None
