@@ -5,23 +5,47 @@
 A fault is a subclass that is put in the place of a part of the program; the program itself has no switch for it.
 """
 
+import asyncio
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 from sharedlogkv_replica import __main__ as program
 from sharedlogkv_replica import app
 from sharedlogkv_replica.core.leadership import Writer
-from sharedlogkv_replica.core.records import Entry, Offset
+from sharedlogkv_replica.core.records import Batch, Entry, Offset, Position
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.log import kafka
-from sharedlogkv_replica.log.base import Claimed
+from sharedlogkv_replica.log.base import Claimed, SharedLog
 from sharedlogkv_replica.log.kafka_fenced import KafkaFencedWriter
+
+LATE_SECONDS: Final = 0.05
+
+
+class LateLog:
+    """A log that brings each batch a moment late, as a busy replica takes it in."""
+
+    def __init__(self, log: SharedLog) -> None:
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    async def read(self, start: Position) -> AsyncGenerator[Batch, None]:
+        """See `SharedLog.read`."""
+        async with aclosing(self._log.read(start)) as batches:
+            async for batch in batches:
+                await asyncio.sleep(LATE_SECONDS)
+                yield batch
 
 
 class StaleReads(Replica):
-    """Takes its own map for up to date: a linearizable read is answered at once."""
+    """Takes its own map, which is a moment late, for up to date: a linearizable read is answered at once."""
+
+    def __init__(self, log: SharedLog, **others: Any) -> None:
+        super().__init__(LateLog(log), **others)
 
     async def read_index(self, *, timeout_seconds: float) -> Offset:
         """The last offset that is applied already."""
