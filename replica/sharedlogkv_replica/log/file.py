@@ -1,8 +1,10 @@
 """A shared log in a file: several processes on one host share it, without Kafka; implements `SharedLog`.
 
 The file is append-only: nothing is compacted, so it grows with every write. It is for development, tests and a first
-try. A batch is acknowledged once it is on the disk. Whoever has the file's lock appends, so one that is stopped while
-it holds the lock (a matter of milliseconds) stops the others' writes too; one that dies releases it.
+try. An append returns once the batch is on the disk, but readers may see it a moment before, while the disk is still
+at work; and a leader answers what it reads back. So a loss of power, and nothing less, may cost a write of the last
+moment that was acknowledged. Whoever has the file's lock appends, so one that is stopped while it holds the lock (a
+matter of milliseconds) stops the others' writes too; one that dies releases it.
 
 Appending blocks, on the lock and on the disk, so it has a thread of its own; reading is done in the event loop, woken
 by the kernel when the file changes.
