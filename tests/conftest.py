@@ -1,11 +1,27 @@
 """What every test shares: where the system tests run, and a clear word when they can't."""
 
 import os
+from typing import Final
 
 import pytest
 
 from tests.support.environment import Environment, EnvironmentIncomplete, parse_environment
 from tests.support.secured_kafka import SecuredKafka
+
+CRASH_CHARACTERS: Final = 200
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what failed, a line each: pytest's own summary has the whole of a long message for each test."""
+    reports = terminalreporter.getreports("failed") + terminalreporter.getreports("error")
+    if reports:
+        terminalreporter.section("what failed")
+    for report in reports:
+        terminalreporter.line(f"{report.nodeid} ({report.when})")
+        crash = getattr(report.longrepr, "reprcrash", None)
+        message = crash.message if crash else report.longreprtext
+        terminalreporter.line(f"    {' '.join(message.split())[:CRASH_CHARACTERS]}")
 
 
 @pytest.fixture(scope="session")

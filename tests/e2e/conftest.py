@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.support.breakage import Fault, fault_of
+from tests.support.breakage import Fault, breaking
 from tests.support.cluster import CHART, Cluster, image_settings
 from tests.support.diagnosis import sections
 from tests.support.environment import Environment
@@ -40,9 +40,10 @@ def operator(cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture
-def fault(environment: Environment) -> Fault:
-    """Breaks or mends something of the testbed."""
-    return fault_of(environment)
+def fault(environment: Environment) -> Iterator[Fault]:
+    """Breaks or mends something of the testbed; what is broken at the end of the test is mended."""
+    with breaking(environment) as fault:
+        yield fault
 
 
 @pytest.fixture(scope="session")
