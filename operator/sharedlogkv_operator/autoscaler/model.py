@@ -2,6 +2,7 @@
 
 Costs are ratios of sums over all ready replicas, with older sums fading. A ratio of sums weighs every look by its work,
 so one with few samples says little and one with many says much, whatever the noise; at standstill nothing is learned.
+One sick replica does not set what a replica can do: it is what a healthy one can, and healthy ones alone teach costs.
 The formulas use a replica's CPU limit `cpu_limit`, c_w CPU seconds a record, c_r CPU seconds a request, W records a
 second appended and R requests a second offered to all replicas.
 """
@@ -9,7 +10,7 @@ second appended and R requests a second offered to all replicas.
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import median_high
 from typing import Final
 
 from sharedlogkv_operator.autoscaler.history import Load
@@ -32,6 +33,8 @@ SHED_SHARE: Final = 0.1
 IDLE_CPU: Final = 0.01
 """What a replica without requests spends beside records, measured: probes, timers, and being asked. No other replica
 takes that off it, and so it is no cost of requests."""
+HEALTHY_SHARE: Final = 0.8
+"""A replica with less than this share of the usual limit is throttled. It works in small slices, which cost more."""
 READ_SHARE: Final = 0.95
 """Reads leave at least the rest of the CPU to records."""
 
@@ -67,8 +70,8 @@ class Estimates:
         usual_append_rate: the same, over a longer time.
         request_rate: requests offered a second of late, to all replicas; None as long as unknown.
         usual_request_rate: the same, over a longer time.
-        cpu_limit: CPUs that a replica can use.
-        apply_cpu: CPUs that a replica spends on records.
+        cpu_limit: CPUs that a healthy replica can use.
+        apply_cpu: CPUs that a healthy replica spends on records.
         serve_cpu: CPUs that all replicas together spend on requests.
     """
 
@@ -148,13 +151,16 @@ def update(estimates: Estimates, loads: Collection[Load], *, end: int | None, no
     if not loads:
         return learned
     fade = 0.5 ** (seconds / COST_HALF_LIFE_SECONDS)
-    honest = [load for load in loads if load.shed <= SHED_SHARE * load.offered]
-    records = sum(load.applied * load.seconds for load in loads)
-    fetched = sum(load.applied_bytes * load.seconds for load in loads)
+    # Of two the greater: a replica may be short of CPU, or of records, but has nothing more than a healthy one.
+    cpu_limit = median_high(load.cpu_limit for load in loads)
+    healthy = [load for load in loads if load.cpu_limit >= HEALTHY_SHARE * cpu_limit]
+    honest = [load for load in healthy if load.shed <= SHED_SHARE * load.offered]
+    records = sum(load.applied * load.seconds for load in healthy)
+    fetched = sum(load.applied_bytes * load.seconds for load in healthy)
     offered = sum(load.offered for load in loads)
     return replace(
         learned,
-        records=learned.records.add(sum(load.apply_cpu * load.seconds for load in loads), records, fade=fade),
+        records=learned.records.add(sum(load.apply_cpu * load.seconds for load in healthy), records, fade=fade),
         requests=learned.requests.add(
             sum(_serving(load) * load.seconds for load in honest),
             sum(load.offered * load.seconds for load in honest),
@@ -163,8 +169,8 @@ def update(estimates: Estimates, loads: Collection[Load], *, end: int | None, no
         record_bytes=fetched / records if records >= KNOWN_RECORDS else learned.record_bytes,
         request_rate=_drift(learned.request_rate, offered, seconds / REQUEST_SECONDS),
         usual_request_rate=_drift(learned.usual_request_rate, offered, seconds / USUAL_REQUEST_SECONDS),
-        cpu_limit=median(load.cpu_limit for load in loads),
-        apply_cpu=median(load.apply_cpu for load in loads),
+        cpu_limit=cpu_limit,
+        apply_cpu=median_high(load.apply_cpu for load in healthy),
         serve_cpu=sum(map(_serving, loads)),
     )
 

@@ -152,6 +152,22 @@ def test_a_straggler_is_watched_then_another_is_started_then_it_goes() -> None:
     assert fleet.look(10).rule is Rule.STEADY
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_a_replica_that_is_throttled_is_a_straggler_and_no_sign_of_too_many_writes(count: int) -> None:
+    # At 0.1 CPU each applies 36,000 records a second at most, and at 0.012 CPU next to none of the 20,000 that come.
+    fleet = Fleet(count, policy=Policy(min_replicas=count), appends=20_000.0, limit=0.1, apply_cpu=0.055, served=0.0)
+    fleet.look(SETTLED)
+    slow = fleet.pods["store-2"]
+    slow.limit, slow.apply_cpu, slow.applied, slow.lag_slope = 0.012, 0.008, 2_000.0, 0.9
+    rules = set()
+    while (surge := fleet.look()).desired == count:
+        rules.add(surge.rule)
+    assert rules == {Rule.STEADY, Rule.STRAGGLER}
+    assert (surge.rule, surge.desired) == (Rule.STRAGGLER, count + 1)
+    fleet.obey(surge, serves=True, limit=0.1, apply_cpu=0.055, served=0.0)
+    assert fleet.look().victims == ("store-2",)
+
+
 def test_the_next_straggler_has_to_wait() -> None:
     fleet = straggling()
     fleet.look(3)

@@ -98,6 +98,30 @@ def test_requests_that_were_turned_away_teach_nothing_of_what_a_request_costs() 
     assert model.update(known, [overload], end=2, now=105.0).request_cost == known.request_cost
 
 
+@pytest.mark.parametrize("healthy", [1, 2, 3])
+def test_a_throttled_replica_neither_sets_what_a_replica_can_do_nor_teaches_what_work_costs(healthy: int) -> None:
+    # It gets a tenth of the CPU, and each record and request costs it three times as much as the others.
+    throttled = load(
+        cpu_limit=0.1,
+        applied_records=100_000.0 + 5 * 100,
+        apply_cpu_seconds=10.0 + 5 * 0.03,
+        served_requests=50_000.0 + 5 * 50,
+        serve_cpu_seconds=21.0 + 5 * (0.06 + IDLE_CPU),
+    )
+    for loads in ([throttled] + [load()] * healthy, [load()] * healthy + [throttled]):
+        known = model.update(Estimates(), loads, end=1, now=100.0)
+        assert known.cpu_limit == 1.0
+        assert known.apply_cpu == pytest.approx(0.1)
+        assert known.record_cost == pytest.approx(100e-6)
+        assert known.request_cost == pytest.approx(400e-6)
+        assert known.read_cpu == pytest.approx(healthy * 0.2 + 0.02), "its requests count, as a healthy one's"
+
+
+def test_replicas_that_are_all_throttled_are_what_replicas_are() -> None:
+    known = model.update(Estimates(), [load(cpu_limit=0.5), load(cpu_limit=0.5)], end=1, now=100.0)
+    assert known.apply_ceiling == pytest.approx(5_000)
+
+
 def test_the_append_rate_is_over_the_time_since_the_end_was_last_seen() -> None:
     known = model.update(Estimates(), [load()], end=1_000, now=100.0)
     known = model.update(known, [], end=None, now=500.0)
