@@ -46,6 +46,12 @@ class KubeApi:
         self, method: str, path: str, *, body: object = None, content_type: str = "application/json", **query: str
     ) -> tuple[int, Manifest]:
         """The HTTP status and the JSON answer."""
+        status, text = await self._exchange(method, path, body=body, content_type=content_type, query=query)
+        return status, json.loads(text)
+
+    async def _exchange(
+        self, method: str, path: str, *, body: object, content_type: str, query: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         serialized = await self._client.param_serialize(
             method,
             path,
@@ -56,8 +62,8 @@ class KubeApi:
         )
         timeout = aiohttp.ClientTimeout(total=20)
         response = await self._client.call_api(*serialized, _request_timeout=timeout)
-        text = await response.read()  # type: ignore[no-untyped-call]  # the client is typed in part
-        return response.status, json.loads(text)
+        text: bytes = await response.read()  # type: ignore[no-untyped-call]  # the client is typed in part
+        return response.status, text
 
     async def call(self, method: str, path: str, **arguments: Any) -> Manifest:
         """The answer to a request that must succeed."""
@@ -75,6 +81,15 @@ class KubeApi:
         status, answer = await self.request("GET", f"{KINDS[kind].format(namespace=namespace)}/{name}")
         assert status in (200, 404), answer
         return answer if status == 200 else None
+
+    async def versions_after(self, kind: str, namespace: str, name: str, resource_version: str) -> list[Manifest]:
+        """Every state that an object was in since that one, in order; the last one is what it was when it went."""
+        query = {"watch": "true", "resourceVersion": resource_version, "timeoutSeconds": "1"}
+        query["fieldSelector"] = f"metadata.name={name}"
+        path = KINDS[kind].format(namespace=namespace)
+        status, text = await self._exchange("GET", path, body=None, content_type="application/json", query=query)
+        assert status == 200, text
+        return [json.loads(line)["object"] for line in text.splitlines()]
 
     async def list(self, kind: str, namespace: str) -> "list[Manifest]":
         """All objects of that kind."""

@@ -36,12 +36,12 @@ class Store:
 
     async def create(
         self, *, topic: Manifest | None = None, servers: str = "", metadata: Manifest | None = None, **spec: Any
-    ) -> None:
-        """Creates it; `topic` adds to the topic's fields, `metadata` to its own."""
+    ) -> Manifest:
+        """It, just created; `topic` adds to the topic's fields, `metadata` to its own."""
         fields = {"name": self.topic, "replicationFactor": 1, "minInSyncReplicas": 1, **(topic or {})}
         store = build_store(self.namespace, self.name, servers=servers or self.servers, **{"topic": fields, **spec})
         store["metadata"] |= metadata or {}
-        await self.api.create("SharedLogKV", store)
+        return await self.api.create("SharedLogKV", store)
 
     async def change(self, **spec: Any) -> None:
         """Changes fields of its spec."""

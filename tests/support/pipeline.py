@@ -104,10 +104,11 @@ def goals_of(name: str, *, arguments: Sequence[str], own_cluster: bool) -> list[
         return Goal([make("venv"), prepare], stages, CHAOS_TESTBED, nodes=0, brokers=3, hosts=4)
 
     venv = [make("venv")]
+    kstatus = Stage("kstatus", (PYTHON, "-m", "tests.support.kstatus"))
     goals = {
-        "integration": [Goal(venv, [tests("integration")], nodes=0)],
+        "integration": [Goal([*venv, kstatus], [tests("integration")], nodes=0)],
         "e2e": [Goal(venv, [tests("e2e")])],
-        "test": [Goal(static_stages(), [tests("integration"), tests("e2e")]), chaos(tests("chaos"))],
+        "test": [Goal([*static_stages(), kstatus], [tests("integration"), tests("e2e")]), chaos(tests("chaos"))],
         "chaos": [chaos(Stage("chaos", (PYTHON, "-m", "tests.chaos", "run", *arguments)))],
         # Three brokers for what is measured with three copies; the rest has one copy, and shares the machine with them.
         "bench": [Goal([*venv, bench("prepare")], [bench("run", *arguments)], BENCH_TESTBED, nodes=0, brokers=3)],

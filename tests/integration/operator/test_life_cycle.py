@@ -6,7 +6,7 @@ import pytest
 
 from sharedlogkv_operator.desired import parse_peer_secret
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
-from tests.support.kstatus import read_kstatus
+from tests.support.kstatus import compute_kstatus
 from tests.support.kubernetes import KubeApi, condition, until
 from tests.support.live_store import CHILDREN, Store, applied_mark, is_absent
 
@@ -94,11 +94,27 @@ async def test_a_child_that_was_edited_is_set_back_and_what_others_added_is_left
         assert found["spec"][field] != EDITS[kind]["spec"][field]
 
 
+def judge_by_conditions(body: Manifest) -> str:
+    """What our conditions say of it, in kstatus's words."""
+    status = body.get("status")
+    if "deletionTimestamp" in body["metadata"]:
+        return "Terminating"
+    if status is None:
+        return "Current"  # nobody has seen it yet, and kstatus knows no better: hence the acknowledgement at once
+    truths = {name: condition(body, name).get("status") for name in ("Ready", "Reconciling", "Stalled")}
+    assert (truths["Ready"], truths["Stalled"]) != ("True", "True")
+    if truths["Stalled"] == "True":
+        return "Failed"
+    is_settled = status["observedGeneration"] == body["metadata"]["generation"] and truths["Reconciling"] == "False"
+    return "Current" if is_settled and truths["Ready"] == "True" else "InProgress"
+
+
 async def test_kstatus_agrees_with_our_conditions_at_every_step(store: Store, admin: ConfluentAdmin) -> None:
     async def kstatus() -> str:
-        return read_kstatus(await store.read())
+        (found,) = compute_kstatus(await store.read())
+        return found
 
-    await store.create(writeMode="Leaderless", topic={"reclaimPolicy": "Delete", "allowDataLoss": True})
+    created = await store.create(writeMode="Leaderless", topic={"reclaimPolicy": "Delete", "allowDataLoss": True})
     await store.reconcile()
     assert await kstatus() == "InProgress"
     await serve(store)
@@ -130,6 +146,11 @@ async def test_kstatus_agrees_with_our_conditions_at_every_step(store: Store, ad
     assert await kstatus() == "Terminating"
     await store.reconcile()
     assert not await store.exists()
+
+    since = created["metadata"]["resourceVersion"]
+    states = [created, *await store.api.versions_after("SharedLogKV", store.namespace, store.name, since)]
+    assert len(states) > 15, "what was written between the steps is missing"
+    assert compute_kstatus(*states) == [judge_by_conditions(state) for state in states]
 
 
 async def test_a_suspended_store_keeps_its_topic_and_wakes_to_ready(store: Store, admin: ConfluentAdmin) -> None:

@@ -24,7 +24,7 @@ def stages_of(goal: str, *, own_cluster: bool = False, keep: bool = False) -> li
 def test_everything_runs_quickest_first_and_the_testbed_is_removed_at_the_end() -> None:
     names = [stage.name for stage in stages_of("test")]
     static = ["venv", "format-check", "lint", "layers", "types", "unit", "property"]
-    system = ["testbed-build", "image", "testbed up", "load image", "integration", "e2e", "testbed down"]
+    system = ["kstatus", "testbed-build", "image", "testbed up", "load image", "integration", "e2e", "testbed down"]
     assert names == [*static, *system, "chaos prepare", "testbed up", "chaos", "testbed down"]
 
 
@@ -54,7 +54,7 @@ def test_system_tests_run_inside_the_testbed_with_the_arguments_of_pytest() -> N
 
 def test_integration_tests_alone_need_no_nodes_and_no_image() -> None:
     names = [stage.name for stage in stages_of("integration")]
-    assert names == ["venv", "testbed-build", "testbed up", "integration", "testbed down"]
+    assert names == ["venv", "kstatus", "testbed-build", "testbed up", "integration", "testbed down"]
 
 
 def test_on_the_user_s_cluster_no_testbed_is_touched_and_no_broker_is_broken() -> None:
