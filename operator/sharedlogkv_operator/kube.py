@@ -90,7 +90,10 @@ class KubeClient(Protocol):
         ...
 
     async def list_pods(self, namespace: str | None, selector: str) -> Sequence[JsonObject]:
-        """The pods with the labels that `selector` demands; with None, those of all namespaces that are served."""
+        """The pods with the labels that `selector` demands; with None, those of all namespaces that are served.
+
+        It fails where one of these namespaces refuses.
+        """
         ...
 
     async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[JsonObject]:
@@ -190,7 +193,7 @@ class ApiServer:
     async def list_pods(self, namespace: str | None, selector: str) -> Sequence[JsonObject]:
         """See `KubeClient`."""
         if namespace is None:
-            return await self._list_served(PODS_PATH, labelSelector=selector)
+            return await self._list_served(PODS_PATH, demands_all=True, labelSelector=selector)
         return await self._list(PODS_PATH.format(where=f"/namespaces/{namespace}"), labelSelector=selector)
 
     async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[JsonObject]:

@@ -5,9 +5,9 @@ It decides as any pass does, and tells what would be done instead of doing it. O
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.children import Children
+from sharedlogkv_operator.claim_register import ClaimRegister
 from sharedlogkv_operator.errors import KafkaRefused, KafkaUnavailable, KubeRefused, KubeUnavailable
 from sharedlogkv_operator.kafka_access import KafkaAccess
-from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.spec import Resource, WriteMode
 from sharedlogkv_operator.status import TOPIC_IS_FIT, Outcome, Replicas, Verdict
@@ -33,15 +33,15 @@ def judge_pause(resource: Resource) -> Verdict | None:
 class Preview:
     """Passes that change nothing."""
 
-    def __init__(self, kube: KubeClient, kafka: KafkaAccess, children: Children) -> None:
+    def __init__(self, claims: ClaimRegister, kafka: KafkaAccess, children: Children) -> None:
         """Holds no state.
 
         Args:
-            kube: the API server.
+            claims: knows who claims which topic.
             kafka: the way to the Kafka clusters.
             children: knows what the children should be.
         """
-        self._kube = kube
+        self._claims = claims
         self._kafka = kafka
         self._children = children
 
@@ -80,7 +80,7 @@ class Preview:
         pinned_id = resource.pinned.id if resource.pinned else None
         try:
             async with self._kafka.lend(resource) as admin:
-                survey = await survey_topic(self._kube, admin, resource)
+                survey = await survey_topic(self._claims, admin, resource)
         except KafkaUnavailable as error:
             return Verdict(Reason.KAFKA_UNAVAILABLE, str(error)), pinned_id, []
         except KafkaRefused as error:

@@ -11,15 +11,15 @@ off anywhere and simply run again. The order keeps data safe:
 5. The status is written on every path; events follow it.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.children import Children
-from sharedlogkv_operator.claims import Claimant, find_sharer, parse_claimants
+from sharedlogkv_operator.claim_register import ClaimRegister
+from sharedlogkv_operator.claims import Claimant
 from sharedlogkv_operator.errors import (
     KafkaBusy,
     KafkaRefused,
@@ -128,7 +128,7 @@ class Reconciler:
         instance: str,
         now: Callable[[], datetime],
     ) -> None:
-        """Holds nothing between passes but when the deletion of a topic first failed.
+        """Holds nothing between passes but when the deletion of a topic first failed, and what others claim.
 
         Args:
             kube: the API server.
@@ -142,11 +142,11 @@ class Reconciler:
         self._kube = kube
         self._kafka = KafkaAccess(kube, kafka)
         self._children = Children(kube, replica_client, default_image=default_image)
-        self._preview = Preview(kube, self._kafka, self._children)
+        self._claims = ClaimRegister(kube)
+        self._preview = Preview(self._claims, self._kafka, self._children)
         self._handover = Handover(self._children, replica_client=replica_client, now=now)
         self._reporter = Reporter(kube, scalings=scalings, instance=instance, now=now)
         self._now = now
-        self._binding: set[str] = set()  # names of topics to which a resource is being bound just now
         self._first_failures: dict[str, datetime] = {}  # by uid; a restart only gives a deletion more time
 
     async def reconcile(self, namespace: str, name: str) -> Result:
@@ -209,7 +209,7 @@ class Reconciler:
             if changed is None:
                 return Result(None)
             body, resource = changed, parse_resource(changed)
-        with self._bind_alone(resource):
+        with self._claims.bind_alone(resource):
             topic = await self._settle_topic(resource)
             if topic.pinned is not None and topic.pinned != resource.pinned:
                 written = await self._reporter.write_pinned(body, resource.identity, topic.pinned)
@@ -251,7 +251,7 @@ class Reconciler:
     async def _decide_topic(self, admin: KafkaAdmin, resource: Resource) -> TopicStep:
         """Sees what the topic is, and does what is decided, once: a topic just made is judged like any other."""
         spec, pinned = resource.spec, resource.pinned
-        survey = await survey_topic(self._kube, admin, resource)
+        survey = await survey_topic(self._claims, admin, resource)
         observed, decision = survey.observed, survey.decision
         created = isinstance(decision, CreateTopic) and await admin.create_topic(decision)
         if created:
@@ -260,7 +260,7 @@ class Reconciler:
                 spec, observed, pinned_id=survey.bound_id, broker_count=survey.broker_count, is_created=True
             )
         elif isinstance(decision, CreateTopic):  # somebody else was faster, whose topic is judged like any other
-            survey = await survey_topic(self._kube, admin, resource)
+            survey = await survey_topic(self._claims, admin, resource)
             observed, decision = survey.observed, survey.decision
         match decision:
             case CreateTopic():
@@ -286,25 +286,6 @@ class Reconciler:
                     events = (Event(True, Deed.TOPIC_LOSS_ACCEPTED.value, text), *events)
                 return TopicStep(verdict, PinnedTopic(spec.topic.name, decision.id, is_created=created), events)
 
-    @contextmanager
-    def _bind_alone(self, resource: Resource) -> Iterator[None]:
-        """Lets one resource at a time be bound to a topic of this name: two passes must not both find it free.
-
-        Raises:
-            KafkaBusy: another one is being bound.
-        """
-        name = resource.spec.topic.name
-        if resource.pinned is not None and names.ACCEPT_LOSS_ANNOTATION not in resource.annotations:
-            yield
-            return
-        if name in self._binding:
-            raise KafkaBusy(f"another resource is just being bound to a topic {name}")
-        self._binding.add(name)
-        try:
-            yield
-        finally:
-            self._binding.remove(name)
-
     async def _settle_children(self, resource: Resource, outcome: Outcome, *, topic_id: str) -> Outcome:
         """Applies the children, and sees how the replicas are."""
         try:
@@ -329,8 +310,8 @@ class Reconciler:
         if resource.spec.topic.is_reclaimed and resource.pinned is not None:
             try:
                 async with self._kafka.lend(resource) as admin:
-                    claimants = parse_claimants(await self._kube.list_resources(demands_all=True))
-                    events = await _delete_topic(admin, resource.pinned, sharer=find_sharer(resource, claimants))
+                    sharer = await self._claims.find_sharer(resource)
+                    events = await _delete_topic(admin, resource.pinned, sharer=sharer)
             except (KafkaUnavailable, KafkaRefused, KubeUnavailable, KubeRefused) as error:
                 text = f"topic {resource.pinned.name} can't be deleted: {error}"
                 tried_first = self._first_failures.setdefault(identity.uid, self._now())

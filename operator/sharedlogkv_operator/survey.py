@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from sharedlogkv_operator import names
-from sharedlogkv_operator.claims import Claimant, Writer, find_rival, find_writer, parse_claimants
-from sharedlogkv_operator.desired import REPLICAS_SELECTOR
+from sharedlogkv_operator.claim_register import ClaimRegister
+from sharedlogkv_operator.claims import Claimant, Writer
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
-from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.reasons import Reason
-from sharedlogkv_operator.spec import Resource, WriteMode
+from sharedlogkv_operator.spec import Resource
 from sharedlogkv_operator.topic import ObservedTopic, RefuseTopic, TopicDecision, decide_topic, find_bound_id
 
 
@@ -29,22 +28,22 @@ class Survey:
     decision: TopicDecision
 
 
-async def survey_topic(kube: KubeClient, admin: KafkaAdmin, resource: Resource) -> Survey:
+async def survey_topic(claims: ClaimRegister, admin: KafkaAdmin, resource: Resource) -> Survey:
     """The standing of the resource's topic.
 
     Raises:
-        KubeUnavailable, KubeRefused: the other resources, or their pods, can't be listed.
+        KubeUnavailable, KubeRefused: the other resources, or their pods, can't be listed; where the topic is there,
+            also if that is so in one of the namespaces alone.
         KafkaUnavailable, KafkaRefused: the topic can't be described.
     """
     observed = await admin.describe_topic(resource.spec.topic.name)
     bound_id = find_bound_id(resource, observed)
     if bound_id is None:
-        claimants = parse_claimants(await kube.list_resources())
-        rival = find_rival(resource, claimants, topic_id=observed.id if observed else None)
+        rival = await claims.find_rival(resource, topic_id=observed.id if observed else None)
         if rival is not None:
             return Survey(observed, bound_id, 0, _refuse_rival(rival, resource.spec.topic.name))
-        if observed is not None and resource.spec.write_mode is not WriteMode.READ_ONLY:
-            writer = find_writer(resource, await kube.list_pods(None, REPLICAS_SELECTOR), topic_id=observed.id)
+        if observed is not None:
+            writer = await claims.find_writer(resource, topic_id=observed.id)
             if writer is not None:
                 return Survey(observed, bound_id, 0, _refuse_writer(writer, resource.spec.topic.name))
     broker_count = await admin.count_brokers() if observed is None else 0

@@ -647,6 +647,21 @@ async def test_a_namespace_that_refuses_does_not_keep_a_new_resource_from_its_to
     assert world.status["topic"]["name"] == "demo.store"
 
 
+async def test_a_topic_that_is_there_is_not_taken_while_a_namespace_refuses_to_show_who_else_may_have_it() -> None:
+    world = World()
+    world.kafka.add_topic("demo.store", replication_factor=3, config=FIT)
+    world.kube.refusing_namespaces = {"others"}
+    world.create()
+    result = await world.reconcile()
+    assert result.backs_off
+    topic = world.condition("TopicReady")
+    assert (topic.truth, topic.reason) == (Truth.UNKNOWN, "KubeUnavailable")
+    assert "others" in topic.message
+    world.kube.refusing_namespaces = set()
+    await world.reconcile()
+    assert world.status["topic"]["origin"] == "Adopted"
+
+
 @pytest.mark.parametrize("error", [KubeRefused("sharedlogkvs is forbidden"), KubeUnavailable("try later")])
 async def test_a_resource_that_is_not_bound_says_why_the_others_can_t_be_listed(error: Exception) -> None:
     world = World(interfere=failing("list_resources", error))
