@@ -5,6 +5,9 @@ At most so many reconciles may be busy with one cluster, whatever they log in wi
 answered one of them, it is not asked again for a few seconds, and then by one at a time: the others get the same answer
 at once. Only where a login was never answered, that holds for this login alone: one that speaks plain text to a TLS
 port gets no answer either, and the other resources of the cluster must not suffer from it.
+
+A client costs memory and threads, and where each store logs in as itself there are as many as stores. So only so many
+stay open: of those that nobody uses, the one goes that was used least recently.
 """
 
 import asyncio
@@ -17,6 +20,7 @@ from sharedlogkv_operator.errors import KafkaBusy, KafkaRefused, KafkaSilent, Ka
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_security import NO_LOGIN, Login
 
+CLIENTS_LIMIT: Final = 32
 IDLE_SECONDS: Final = 120.0
 PAUSE_SECONDS: Final = 3.0
 
@@ -76,6 +80,7 @@ class KafkaPool:
         open_admin: Callable[[str, Login], ClosableAdmin],
         *,
         leases_limit: int,
+        clients_limit: int = CLIENTS_LIMIT,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         """Opens nothing yet.
@@ -83,13 +88,15 @@ class KafkaPool:
         Args:
             open_admin: makes the admin of the cluster at these bootstrap servers, with that login; must not block.
             leases_limit: how many may be busy with one cluster at a time, with all logins together.
+            clients_limit: how many clients stay open that are not in use; those that are, are open anyhow.
             idle_seconds: a cluster's client is closed when nobody used it for so long.
         """
         self._open_admin = open_admin
         self._leases_limit = leases_limit
+        self._clients_limit = clients_limit
         self._idle_seconds = idle_seconds
         self._clusters: dict[str, _Party] = {}
-        self._members: dict[tuple[str, Login], _Member] = {}
+        self._members: dict[tuple[str, Login], _Member] = {}  # the least recently used one first
         self._closings: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -124,7 +131,7 @@ class KafkaPool:
             cluster.leases -= 1
             member.leases -= 1
             if member.leases == 0:
-                member.closing = loop.call_later(self._idle_seconds, self._close_idle, bootstrap_servers, login)
+                self._rest(bootstrap_servers, login)
 
     async def close(self) -> None:
         """Closes every client."""
@@ -134,8 +141,22 @@ class KafkaPool:
         members, self._members = list(self._members.values()), {}
         await asyncio.gather(*self._closings, *(member.admin.close() for member in members))
 
+    def _rest(self, bootstrap_servers: str, login: Login) -> None:
+        """Keeps a client that nobody uses now for the next one, for a while, and as far as there is room."""
+        if (bootstrap_servers, login) not in self._members:  # all are closed
+            return
+        member = self._members.pop((bootstrap_servers, login))
+        self._members[bootstrap_servers, login] = member
+        loop = asyncio.get_running_loop()
+        member.closing = loop.call_later(self._idle_seconds, self._close_idle, bootstrap_servers, login)
+        resting = [key for key, each in self._members.items() if each.closing is not None]
+        for key in resting[: max(0, len(resting) - self._clients_limit)]:
+            self._close_idle(*key)
+
     def _close_idle(self, bootstrap_servers: str, login: Login) -> None:
         member = self._members.pop((bootstrap_servers, login))
+        if member.closing is not None:
+            member.closing.cancel()
         if all(servers != bootstrap_servers for servers, _ in self._members):
             del self._clusters[bootstrap_servers]
         task = asyncio.get_running_loop().create_task(member.admin.close())

@@ -72,6 +72,47 @@ def test_a_client_is_closed_when_nobody_used_it_for_a_while_and_not_before() -> 
     run_virtual(scenario())
 
 
+def test_of_many_logins_only_so_many_clients_stay_open_and_those_in_use_always_do() -> None:
+    async def use(pool: KafkaPool, login: Login) -> None:
+        async with pool.lease("a:1", login):
+            pass
+
+    async def scenario() -> None:
+        opener = Opener()
+        pool = KafkaPool(opener, leases_limit=4, clients_limit=2)
+        logins = [Login(user=f"user-{number}") for number in range(10)]
+        async with pool.lease("a:1", ALICE) as alices:
+            for login in logins:
+                await use(pool, login)
+            await asyncio.sleep(0)
+            still_open = [kafka for kafka in opener.opened if not kafka.is_closed]
+            assert still_open == [alices, *opener.opened[-2:]]
+            await use(pool, logins[-2])  # so the other one is now the least recently used
+            await use(pool, BOB)
+            await asyncio.sleep(0)
+            assert [kafka.is_closed for kafka in opener.opened[-3:]] == [False, True, False]
+        await pool.close()
+        assert all(kafka.is_closed for kafka in opener.opened)
+
+    run_virtual(scenario())
+
+
+def test_a_cluster_whose_idle_clients_are_closed_is_still_known_to_those_who_are_busy_with_it() -> None:
+    async def scenario() -> None:
+        pool = KafkaPool(Opener(), leases_limit=1, clients_limit=0)
+        async with pool.lease("a:1", ALICE):
+            with pytest.raises(KafkaBusy):
+                async with pool.lease("a:1", BOB):
+                    pass
+        async with pool.lease("a:1", BOB):
+            with pytest.raises(KafkaBusy):
+                async with pool.lease("a:1", ALICE):
+                    pass
+        await pool.close()
+
+    run_virtual(scenario())
+
+
 def test_a_cluster_that_holds_its_users_up_turns_further_ones_away_and_no_other_cluster_does() -> None:
     async def scenario() -> None:
         pool = KafkaPool(Opener(), leases_limit=2)
