@@ -14,11 +14,13 @@ from sharedlogkv_replica.log.file import FileLog
 from sharedlogkv_replica.log.file_format import (
     HEADER_BYTES,
     ID_BYTES,
+    SYNCED_END_AT,
     Frame,
     decode_frame,
     decode_records,
     encode_frame,
     encode_header,
+    encode_synced_end,
 )
 
 LIMIT_BYTES = 2 << 20
@@ -41,7 +43,7 @@ class FileSite:
         self.path = directory / "test.log"
         self._limit_bytes = LIMIT_BYTES
         self._handles: list[FileLog] = []
-        self._put(b"")
+        self._put()
 
     def handle(self, *, expected_id: str | None = None) -> SharedLog:
         log = FileLog(self.path, expected_id=expected_id, batch_limit_bytes=self._limit_bytes)
@@ -58,7 +60,8 @@ class FileSite:
         with self._locked() as descriptor:
             data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
             frames = frames_of(data)
-            self._replace(data[:HEADER_BYTES] + b"".join(_kept(frames, position)))
+            kept = b"".join(_kept(frames, position))
+            self._replace(data[:SYNCED_END_AT] + encode_synced_end(HEADER_BYTES + len(kept)) + kept)
 
     async def delete(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -66,14 +69,14 @@ class FileSite:
     async def recreate(self, *, batch_limit_bytes: int | None = None) -> None:
         if batch_limit_bytes is not None:
             self._limit_bytes = batch_limit_bytes
-        self._put(b"")
+        self._put()
 
     async def close(self) -> None:
         """Closes all handles."""
         await asyncio.gather(*(log.close() for log in self._handles))
 
-    def _put(self, frames: bytes) -> None:
-        self._replace(encode_header(secrets.token_bytes(ID_BYTES)) + frames)
+    def _put(self) -> None:
+        self._replace(encode_header(secrets.token_bytes(ID_BYTES)))
 
     def _replace(self, data: bytes) -> None:
         draft = self.path.with_suffix(".draft")
@@ -85,7 +88,9 @@ class FileSite:
             size = os.fstat(descriptor).st_size
             frames = frames_of(os.pread(descriptor, size, 0))
             first = frames[-1].position if frames else Position(0)
-            os.pwrite(descriptor, encode_frame(entries, first=first, timestamp_ms=1, offsets=offsets), size)
+            frame = encode_frame(entries, first=first, timestamp_ms=1, offsets=offsets)
+            os.pwrite(descriptor, frame, size)
+            os.pwrite(descriptor, encode_synced_end(size + len(frame)), SYNCED_END_AT)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:

@@ -1,10 +1,9 @@
 """A shared log in a file: several processes on one host share it, without Kafka; implements `SharedLog`.
 
 The file is append-only: nothing is compacted, so it grows with every write. It is for development, tests and a first
-try. An append returns once the batch is on the disk, but readers may see it a moment before, while the disk is still
-at work; and a leader answers what it reads back. So a loss of power, and nothing less, may cost a write of the last
-moment that was acknowledged. Whoever has the file's lock appends, so one that is stopped while it holds the lock (a
-matter of milliseconds) stops the others' writes too; one that dies releases it.
+try. An append returns once the batch is on the disk, and no reader sees it before (`log/file_store.py`). Whoever has
+the file's lock appends, so one that is stopped while it holds the lock (a matter of milliseconds) stops the others'
+writes too; one that dies releases it.
 
 Appending blocks, on the lock and on the disk, so it has a thread of its own; reading is done in the event loop, woken
 by the kernel when the file changes.
@@ -34,9 +33,10 @@ from sharedlogkv_replica.errors import (
 from sharedlogkv_replica.log.base import LogDescription, batch_bound_bytes
 from sharedlogkv_replica.log.continuity import FENCED, PLAIN, Continuity
 from sharedlogkv_replica.log.counters import LogCounters
+from sharedlogkv_replica.log.file_access import find_log_id
 from sharedlogkv_replica.log.file_format import ANYBODY
 from sharedlogkv_replica.log.file_reader import FileReader
-from sharedlogkv_replica.log.file_store import LogFile, create_log, find_log_id
+from sharedlogkv_replica.log.file_store import LogFile, create_log
 from sharedlogkv_replica.log.file_watch import FileWatch
 from sharedlogkv_replica.log.local_fenced import LocalFencedWriter
 
@@ -140,7 +140,13 @@ class FileLog:
     def _open(self) -> LogFile:
         if self._creates:
             create_log(self._path)
-        return LogFile(self._path, closing=lambda: self._closed)
+        file = LogFile(self._path, closing=lambda: self._closed)
+        try:
+            file.settle(time.monotonic() + self._query_timeout_seconds)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     async def read(self, start: Position) -> AsyncGenerator[Batch, None]:
         """See `SharedLog.read`."""

@@ -5,6 +5,8 @@
 | magic | 8 | `SLKVLOG1` |
 | id | 16 | drawn when the file was made |
 | checksum | 4 | CRC-32 of the above |
+| synced end | 8 | the byte up to which the file is on the disk, and may be read; it only grows |
+| its checksum | 4 | CRC-32 |
 
 | frame | bytes | |
 |---|---|---|
@@ -17,8 +19,8 @@
 | head checksum | 4 | CRC-32 of the above |
 | body | length | for each record: key length (4), value length (4; 2³²-1: no value), key, value |
 
-The head has a checksum of its own, so that a length can be trusted. What a crash leaves of the last frame is then told
-from damage: a torn frame reaches to the file's end or beyond, or is zeros.
+The head has a checksum of its own, so that a length can be trusted. Where there is no frame below the synced end, the
+file is damaged; above it, something is being written, or was torn by a crash.
 """
 
 import enum
@@ -35,11 +37,13 @@ _MAGIC: Final = b"SLKVLOG1"
 _HEADER: Final = struct.Struct(">8s16s")
 _HEAD: Final = struct.Struct(">IIQIQQI")
 _CHECKSUM: Final = struct.Struct(">I")
+_SYNCED_END: Final = struct.Struct(">Q")
 _LENGTHS: Final = struct.Struct(">II")
 _NO_VALUE: Final = 0xFFFF_FFFF
 
 ID_BYTES: Final = 16
-HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
+SYNCED_END_AT: Final = _HEADER.size + _CHECKSUM.size
+HEADER_BYTES: Final = SYNCED_END_AT + _SYNCED_END.size + _CHECKSUM.size
 HEAD_BYTES: Final = _HEAD.size + _CHECKSUM.size
 
 ANYBODY: Final = Writer(producer_id=0, epoch=0)
@@ -49,9 +53,8 @@ ANYBODY: Final = Writer(producer_id=0, epoch=0)
 class Flaw(enum.Enum):
     """Why there is no frame at some place."""
 
-    INCOMPLETE = "the bytes end before the frame does: it is being written, or was torn"
-    TORN = "what is there reaches to the end of the bytes and is no frame"
-    DAMAGED = "what is there is no frame, and more follows"
+    INCOMPLETE = "the bytes end before the frame does"
+    BROKEN = "what is there is no frame"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,10 @@ class Frame:
     size_bytes: int
 
 
-def encode_header(log_id: bytes) -> bytes:
-    """The header of a log with this id (`ID_BYTES` bytes)."""
+def encode_header(log_id: bytes, *, synced_end: int = HEADER_BYTES) -> bytes:
+    """The header of a log with this id (`ID_BYTES` bytes), which is on the disk up to byte `synced_end`."""
     header = _HEADER.pack(_MAGIC, log_id)
-    return header + _CHECKSUM.pack(zlib.crc32(header))
+    return header + _CHECKSUM.pack(zlib.crc32(header)) + encode_synced_end(synced_end)
 
 
 def decode_header(data: bytes) -> str | None:
@@ -87,6 +90,20 @@ def decode_header(data: bytes) -> str | None:
         return None
     magic, log_id = _HEADER.unpack_from(data)
     return f"file-{log_id.hex()}" if magic == _MAGIC else None
+
+
+def encode_synced_end(at: int) -> bytes:
+    """What stands at `SYNCED_END_AT` in a file that is on the disk up to byte `at`."""
+    end = _SYNCED_END.pack(at)
+    return end + _CHECKSUM.pack(zlib.crc32(end))
+
+
+def decode_synced_end(data: bytes) -> int | None:
+    """The byte up to which a file is on the disk, by its header; None where that is being written just now."""
+    end = data[SYNCED_END_AT : SYNCED_END_AT + _SYNCED_END.size]
+    if len(data) < HEADER_BYTES or zlib.crc32(end) != _CHECKSUM.unpack_from(data, HEADER_BYTES - _CHECKSUM.size)[0]:
+        return None
+    return int(_SYNCED_END.unpack(end)[0])
 
 
 def encode_frame(
@@ -119,24 +136,19 @@ def encode_frame(
 
 
 def decode_frame(data: bytes, at: int) -> Frame | Flaw:
-    """The frame that begins at index `at` of `data`, or why there is none; `data` reaches as far as the file does.
-
-    Args:
-        data: bytes of the file.
-        at: where the frame begins.
-    """
+    """The frame that begins at index `at` of `data`, or why there is none."""
     body_at = at + HEAD_BYTES
     if len(data) < body_at:
         return Flaw.INCOMPLETE
     length, checksum, first, offsets, timestamp_ms, producer_id, epoch = _HEAD.unpack_from(data, at)
     if zlib.crc32(data[at : at + _HEAD.size]) != _CHECKSUM.unpack_from(data, at + _HEAD.size)[0]:
-        return Flaw.DAMAGED if data[at:].strip(b"\0") else Flaw.TORN
+        return Flaw.BROKEN
     end = body_at + length
     if len(data) < end:
         return Flaw.INCOMPLETE
     body = data[body_at:end]
     if zlib.crc32(body) != checksum:
-        return Flaw.DAMAGED if len(data) > end else Flaw.TORN
+        return Flaw.BROKEN
     position = Position(first + offsets)
     return Frame(Offset(first), position, timestamp_ms, Writer(producer_id, epoch), body, end - at)
 

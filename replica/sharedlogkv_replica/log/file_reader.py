@@ -1,4 +1,7 @@
-"""Reads a log file from some position on, while others append to it. Blocks only as long as the page cache does."""
+"""Reads a log file from some position on up to its synced end, while others append to it.
+
+Blocks only as long as the page cache does.
+"""
 
 import os
 from pathlib import Path
@@ -6,15 +9,17 @@ from typing import Final
 
 from sharedlogkv_replica.core.records import START, Batch, LogRecord, Position
 from sharedlogkv_replica.errors import LogRefused, LogTruncated
-from sharedlogkv_replica.log.file_format import Flaw, Frame, decode_records
-from sharedlogkv_replica.log.file_store import (
+from sharedlogkv_replica.log.file_access import (
     FrameCursor,
     damage,
     is_at_path,
+    loss,
     open_descriptor,
     replacement,
+    synced_end,
     translated,
 )
+from sharedlogkv_replica.log.file_format import Frame, decode_records
 
 _BATCH_RECORDS: Final = 500
 
@@ -62,18 +67,20 @@ class FileReader:
     def _next_here(self) -> Batch | None:
         records: list[LogRecord] = []
         timestamp_ms = 0
-        before = self._position
-        while len(records) < _BATCH_RECORDS and isinstance(found := self._cursor.next(), Frame):
+        before, end_bytes = self._position, synced_end(self._descriptor)
+        while len(records) < _BATCH_RECORDS and isinstance(found := self._cursor.next(end_bytes), Frame):
             fresh = self._take(found)
             if fresh:
                 records += fresh
                 timestamp_ms = found.timestamp_ms
         if self._position > before:
             return Batch(records, self._position, timestamp_ms)
-        if found is Flaw.DAMAGED:
+        if os.fstat(self._descriptor).st_size < end_bytes or end_bytes < self._cursor.at:
+            raise LogTruncated(loss(self._path))
+        if found is not None:
             raise LogRefused(damage(self._path, self._cursor.at))
         end = self._file_end or START
-        if self._position > end or os.fstat(self._descriptor).st_size < self._cursor.at:
+        if self._position > end:
             raise LogTruncated(f"{self._path} ends at {end}, and no longer has position {self._position}")
         return None
 

@@ -1,11 +1,22 @@
-"""An open log file: walking through its frames, and appending to it beside other processes. Blocks; no asyncio here.
+"""An open log file that is appended to, beside other processes. Blocks; no asyncio here.
 
 Whoever appends holds the file's lock (`flock`), has read the file to its end, and so knows the next offset and the
-highest epoch of every producer id: the file itself is the book in which claims are kept. What a crash left of the last
-frame is cut off then. Damage in the middle is never cut, since records behind it were acknowledged.
+highest epoch of every producer id: the file itself is the book in which claims are kept.
+
+An append, in order: under the lock the frame is written, then the disk confirms it (`fdatasync`), then the synced end
+in the file's header is moved behind it, then the lock is released. Readers go up to the synced end, so nobody acts upon
+what a loss of power could take back. The synced end itself gets onto the disk with the next frame, or when the system
+sees fit. So what lies behind it, when somebody comes to hold the lock, is one of these, and is settled at once:
+
+| what | from | is |
+|---|---|---|
+| a whole frame, acknowledged | a loss of power that took the last synced end | published, once confirmed by the disk |
+| a whole frame, not acknowledged | a crash between writing and publishing | the same: its outcome is unknown |
+| anything else | a crash while it was written | cut off |
+
+Below the synced end nothing is ever cut off: what is no frame there is damage.
 """
 
-import errno
 import fcntl
 import logging
 import os
@@ -19,17 +30,25 @@ from typing import Final
 from sharedlogkv_replica.core.leadership import Writer
 from sharedlogkv_replica.core.records import Entry, Offset, Position
 from sharedlogkv_replica.errors import Fenced, LogRefused, LogReplaced, LogUnavailable, OutcomeUnknown
+from sharedlogkv_replica.log.file_access import (
+    CHUNK_BYTES,
+    FrameCursor,
+    damage,
+    is_at_path,
+    loss,
+    open_descriptor,
+    replacement,
+    synced_end,
+    translated,
+)
 from sharedlogkv_replica.log.file_format import (
     ANYBODY,
-    HEADER_BYTES,
     ID_BYTES,
-    Flaw,
+    SYNCED_END_AT,
     Frame,
-    decode_frame,
-    decode_header,
     encode_frame,
     encode_header,
-    frame_bytes,
+    encode_synced_end,
 )
 
 logger = logging.getLogger(__name__)
@@ -37,9 +56,7 @@ logger = logging.getLogger(__name__)
 PRODUCER_ID: Final = 1
 """Of all claims: their epochs are in the file, and do not run out."""
 
-_CHUNK_BYTES: Final = 1 << 18
 _LOCK_PAUSE_SECONDS: Final = 0.001
-_NOT_OURS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EISDIR, errno.EROFS, errno.ENOTDIR, errno.ELOOP})
 
 
 def create_log(path: Path) -> None:
@@ -64,82 +81,16 @@ def create_log(path: Path) -> None:
         finally:
             os.close(descriptor)
             draft.unlink()
+        _sync_names(path.parent)
 
 
-def find_log_id(path: Path) -> str | None:
-    """The id of the log that is at `path` now; None when nothing is there.
-
-    Raises:
-        LogRefused: it is no log, or we may not read it.
-        LogUnavailable: the disk does not answer.
-    """
-    if not path.exists():
-        return None
-    descriptor, log_id = open_descriptor(path, os.O_RDONLY)
-    os.close(descriptor)
-    return log_id
-
-
-def open_descriptor(path: Path, flags: int) -> tuple[int, str]:
-    """A descriptor of the log at `path`, and its id.
-
-    Raises:
-        LogRefused: there is none, it is no log, or we may not open it.
-        LogUnavailable: the disk does not answer.
-    """
-    with translated(path):
-        descriptor = os.open(path, flags | os.O_CLOEXEC)
-        try:
-            log_id = decode_header(os.pread(descriptor, HEADER_BYTES, 0))
-            if log_id is None:
-                raise LogRefused(f"{path} is no log of SharedLogKV; name another file, or one that does not exist yet")
-        except BaseException:
-            os.close(descriptor)
-            raise
-    return descriptor, log_id
-
-
-def is_at_path(descriptor: int, path: Path) -> bool:
-    """Whether the open file is the one that bears the name now."""
-    there, ours = path.stat(), os.fstat(descriptor)
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
-
-
-class FrameCursor:
-    """Walks through the frames of an open file, from the first one on.
-
-    Attributes:
-        at: where in the file the next frame begins.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self.at = HEADER_BYTES
-        self._descriptor = descriptor
-        self._data = b""  # of the file, up to some point of the past
-        self._index = 0  # of the next frame in it
-
-    def next(self) -> Frame | Flaw | None:
-        """The next frame, and steps over it; None at the end of the file; a flaw where there is no frame."""
-        if self._index < len(self._data):
-            found = decode_frame(self._data, self._index)
-            if isinstance(found, Frame):
-                return self._step(found)
-        wanted_bytes = _CHUNK_BYTES
-        while True:
-            self._data, self._index = os.pread(self._descriptor, wanted_bytes, self.at), 0
-            if not self._data:
-                return None
-            found = decode_frame(self._data, 0)
-            if isinstance(found, Frame):
-                return self._step(found)
-            if len(self._data) < wanted_bytes:  # this is the end of the file
-                return found
-            wanted_bytes = max(2 * wanted_bytes, frame_bytes(self._data, 0) + 1 if found is Flaw.INCOMPLETE else 0)
-
-    def _step(self, frame: Frame) -> Frame:
-        self.at += frame.size_bytes
-        self._index += frame.size_bytes
-        return frame
+def _sync_names(directory: Path) -> None:
+    """Has the disk confirm the names in a directory."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class LogFile:
@@ -151,7 +102,7 @@ class LogFile:
 
     Attributes:
         log_id: the id of the log that was opened.
-        end: behind the last whole frame that was seen.
+        end: behind the last published frame that was seen.
     """
 
     def __init__(self, path: Path, *, closing: Callable[[], bool]) -> None:
@@ -169,8 +120,32 @@ class LogFile:
         """Releases the file; whoever holds its lock through this object loses it."""
         os.close(self._descriptor)
 
+    def settle(self, deadline: float) -> None:
+        """Returns once all that is in the file now is published, or cut off: it may be what a crash has left.
+
+        Args:
+            deadline: by `time.monotonic`, for the lock, which is needed unless somebody else settles it.
+
+        Raises:
+            LogRefused: the file is gone, damaged or not ours to write.
+            LogReplaced: another log is there.
+            LogUnavailable: the lock was not free in time, or the disk does not answer.
+        """
+        with translated(self._path):
+            published, size = synced_end(self._descriptor), os.fstat(self._descriptor).st_size
+            if size < published:
+                raise LogRefused(loss(self._path))
+            while synced_end(self._descriptor) < size:
+                if self._try_lock():
+                    try:
+                        self._mend()
+                    finally:
+                        self._unlock()
+                    return
+                self._wait_for_lock(deadline)
+
     def catch_up(self) -> Position:
-        """The log's end: behind every whole frame.
+        """The log's end: behind every published frame.
 
         Raises:
             LogRefused: the file is gone or damaged.
@@ -179,7 +154,7 @@ class LogFile:
         """
         with translated(self._path):
             self._follow_path()
-            self._read_to_end()
+            self._read_to(synced_end(self._descriptor))
         return self.end
 
     def take_epoch(self) -> Writer:
@@ -213,7 +188,7 @@ class LogFile:
             OutcomeUnknown: it may have been written.
         """
         with self._locked(deadline), translated(self._path):
-            self._mend(self._read_to_end())
+            self._mend()
             self._check_epoch(writer, claims=claims)
             if not begin():
                 raise LogUnavailable(f"the batch was given up before it was written to {self._path}")
@@ -226,60 +201,95 @@ class LogFile:
         if writer.epoch < newest or (claims and writer.epoch == newest):
             raise Fenced(f"{self._path} has a claim of epoch {newest}, and refuses epoch {writer.epoch}")
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, frame: bytes) -> None:
         at = self._cursor.at
         try:
-            written = 0
-            while written < len(data):
-                written += os.pwrite(self._descriptor, data[written:], at + written)
+            self._write_all(frame, at)
         except OSError:
-            os.ftruncate(self._descriptor, at)  # no reader takes a frame in part
+            os.ftruncate(self._descriptor, at)
             raise
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, at)  # or the next one publishes what the disk did not take
             raise OutcomeUnknown(f"the disk did not confirm a batch in {self._path}: {error}") from error
-        self._read_to_end()
+        try:
+            self._publish(at + len(frame))
+        except OSError as error:
+            raise OutcomeUnknown(f"a batch in {self._path} could not be published: {error}") from error
+        self._read_to(at + len(frame))
 
-    def _read_to_end(self) -> Flaw | None:
-        """Takes note of all whole frames; returns why there is no further one, None at the end of the file."""
-        while isinstance(found := self._cursor.next(), Frame):
+    def _write_all(self, data: bytes, at: int) -> None:
+        written = 0
+        while written < len(data):
+            written += os.pwrite(self._descriptor, data[written:], at + written)
+
+    def _publish(self, end: int) -> None:
+        """Lets everybody read up to byte `end`, which the disk has confirmed; readers are woken by it."""
+        self._write_all(encode_synced_end(end), SYNCED_END_AT)
+
+    def _read_to(self, end: int) -> None:
+        """Takes note of all frames before byte `end`, up to which the file is published."""
+        size = os.fstat(self._descriptor).st_size
+        if size < end or end < self._cursor.at:
+            raise LogReplaced(loss(self._path))
+        while isinstance(found := self._cursor.next(end), Frame):
             self.end = found.position
             name = found.writer
             if name != ANYBODY:
                 self._epochs[name.producer_id] = max(name.epoch, self._epochs.get(name.producer_id, 0))
-        if found is Flaw.DAMAGED:
+        if found is not None:
             raise LogRefused(damage(self._path, self._cursor.at))
-        if os.fstat(self._descriptor).st_size < self._cursor.at:
-            raise LogReplaced(f"{self._path} has lost records that it had before")
-        return found
 
-    def _mend(self, flaw: Flaw | None) -> None:
-        """Cuts off what a crash left of the last frame; only under the lock, or it may be a frame being written."""
-        if flaw is not None:
-            logger.warning("the log's last batch was torn, and is cut off", extra={"byte": self._cursor.at})
-            os.ftruncate(self._descriptor, self._cursor.at)
+    def _mend(self) -> None:
+        """Publishes or cuts off what is behind the synced end; only under the lock, or it may be being written."""
+        self._read_to(synced_end(self._descriptor))
+        begin, size = self._cursor.at, os.fstat(self._descriptor).st_size
+        if size == begin:
+            return
+        left = FrameCursor(self._descriptor, at=begin)
+        while isinstance(left.next(size), Frame):
+            pass
+        if left.at < size:
+            logger.warning("the log's last batch was torn, and is cut off", extra={"byte": left.at})
+            os.ftruncate(self._descriptor, left.at)
+        for at in range(begin, left.at, CHUNK_BYTES):
+            # Written anew: what a disk has once refused, the kernel takes for written, and would confirm.
+            self._write_all(os.pread(self._descriptor, min(CHUNK_BYTES, left.at - at), at), at)
+        os.fdatasync(self._descriptor)  # also of the cut, or what was cut off might come back behind a later frame
+        self._publish(left.at)
+        self._read_to(left.at)
 
     @contextmanager
     def _locked(self, deadline: float) -> Iterator[None]:
         """Holds the lock of the file that bears the name."""
         with translated(self._path):
-            while True:
-                self._follow_path()
-                try:
-                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if self._closing() or time.monotonic() > deadline:
-                        raise LogUnavailable(f"somebody else holds the lock of {self._path}") from None
-                    time.sleep(_LOCK_PAUSE_SECONDS)
-                    continue
-                if is_at_path(self._descriptor, self._path):
-                    break
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # replaced just then
+            while not self._try_lock():
+                self._wait_for_lock(deadline)
         try:
             yield
         finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            self._unlock()
+
+    def _try_lock(self) -> bool:
+        self._follow_path()
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if is_at_path(self._descriptor, self._path):
+            return True
+        self._unlock()  # replaced just then
+        return False
+
+    def _unlock(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _wait_for_lock(self, deadline: float) -> None:
+        if self._closing() or time.monotonic() > deadline:
+            raise LogUnavailable(f"somebody else holds the lock of {self._path}")
+        time.sleep(_LOCK_PAUSE_SECONDS)
 
     def _follow_path(self) -> None:
         """Goes over to the file that bears the name now, if that is another copy of the same log."""
@@ -292,28 +302,6 @@ class LogFile:
         os.close(self._descriptor)
         self._descriptor = descriptor
         self._start_over()
-
-
-def replacement(path: Path, *, was: str, now: str) -> str:
-    """What to say of a path that has a log with another id."""
-    return f"{path} has the id {now} and had {was}: it was deleted and created anew"
-
-
-def damage(path: Path, at: int) -> str:
-    """What to say of a file that is damaged at byte `at`."""
-    return f"{path} is damaged at byte {at}, with more behind it; put a good copy in its place, under the same name"
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Tells the system's errors about the file in our words: as `LogRefused` or `LogUnavailable`."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise LogRefused(f"there is no file {path}") from error
-    except OSError as error:
-        kind = LogRefused if error.errno in _NOT_OURS else LogUnavailable
-        raise kind(f"{path} can't be used: {error.strerror}") from error
 
 
 def _now_ms() -> int:

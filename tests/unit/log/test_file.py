@@ -1,9 +1,11 @@
 """The log in a file: the contracts of every log and of every fenced writer, and what only a file has."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import resource
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -12,9 +14,10 @@ import pytest
 import pytest_asyncio
 
 from sharedlogkv_replica.core.records import START, Entry, Position
-from sharedlogkv_replica.errors import Fenced, LogRefused, LogTruncated, LogUnavailable
+from sharedlogkv_replica.errors import Fenced, LogRefused, LogTruncated, LogUnavailable, OutcomeUnknown
 from sharedlogkv_replica.log.file import FileLog, parse_path
-from sharedlogkv_replica.log.file_format import HEADER_BYTES
+from sharedlogkv_replica.log.file_format import HEADER_BYTES, SYNCED_END_AT, encode_synced_end
+from sharedlogkv_replica.log.file_reader import FileReader
 from tests.support.fenced_contract import FencedContract, claim, write
 from tests.support.file import LIMIT_BYTES, FileSite
 from tests.support.log_contract import DEADLINE_SECONDS, LogContract, append, numbered, opened, read_to
@@ -100,6 +103,16 @@ def test_a_path_is_spelled_as_a_url() -> None:
 # --- what a crash or a bad disk leaves --------------------------------------------------------------------------------
 
 
+def leave(site: FileSite, data: bytes, *, behind: int) -> None:
+    """Puts what a crash may have left behind byte `behind` of the file, to where it is published."""
+    with site.path.open("r+b") as file:
+        file.truncate(behind)
+        file.seek(0, os.SEEK_END)
+        file.write(data)
+        file.seek(SYNCED_END_AT)
+        file.write(encode_synced_end(behind))
+
+
 @pytest.mark.asyncio
 async def test_whatever_a_crash_leaves_of_the_last_batch_is_cut_off_by_the_next(site: FileSite) -> None:
     log = await opened(site)
@@ -107,10 +120,9 @@ async def test_whatever_a_crash_leaves_of_the_last_batch_is_cut_off_by_the_next(
     whole_bytes = site.path.stat().st_size
     await append(log, *numbered(3, "torn"))
     torn = site.path.read_bytes()[whole_bytes:]
-    for left in [torn[:size] for size in range(len(torn))] + [bytes(30), bytes(500), torn[:-1] + b"!"]:
-        os.truncate(site.path, whole_bytes)
-        with site.path.open("ab") as file:
-            file.write(left)
+    remains = [torn[:size] for size in range(len(torn))]
+    for left in [*remains, bytes(30), bytes(500), torn[:-1] + b"!", bytes(60) + torn[60:] + b"more"]:
+        leave(site, left, behind=whole_bytes)
         fresh = await opened(site)
         assert await fresh.end() == 2
         assert len(await read_to(fresh, Position(2))) == 2
@@ -119,33 +131,123 @@ async def test_whatever_a_crash_leaves_of_the_last_batch_is_cut_off_by_the_next(
         await fresh.close()
 
 
+@pytest.mark.parametrize("by", ["opening", "append"])
 @pytest.mark.asyncio
-async def test_a_batch_that_is_being_written_is_read_once_it_is_whole(site: FileSite) -> None:
+async def test_a_whole_batch_that_a_crash_left_is_published_by_the_next(site: FileSite, by: str) -> None:
+    """After a loss of power it may have been acknowledged; so it is not cut off."""
     log = await opened(site)
-    await append(log, *numbered(1))
+    await append(log, *numbered(2))
     whole_bytes = site.path.stat().st_size
-    await append(log, *numbered(1, "late"))
-    data = site.path.read_bytes()
-    os.truncate(site.path, whole_bytes + 10)
-    reading = asyncio.create_task(read_to(await opened(site), Position(2)))
-    for end in (whole_bytes + 20, len(data) - 1, len(data)):
-        await asyncio.sleep(0)
-        assert not reading.done()
-        with site.path.open("r+b") as file:
-            file.write(data[:end])
-    assert [key for _, key, _ in await reading] == [b"key-0", b"late-0"]
+    await append(log, *numbered(3, "left"))
+    left = site.path.read_bytes()[whole_bytes:]
+    other = await opened(site)
+    leave(site, left, behind=whole_bytes)
+    if by == "opening":
+        await opened(site)
+        assert await other.end() == 5
+    else:
+        assert await other.end() == 2
+        assert await append(other, *numbered(1)) == 5
+    assert [key for _, key, _ in await read_to(other, Position(5))][2:5] == [b"left-0", b"left-1", b"left-2"]
 
 
+# --- a disk that is slow, or fails ------------------------------------------------------------------------------------
+
+
+class SlowDisk:
+    """Has `fdatasync` wait until it is let go, or fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._asked = threading.Event()
+        self._may_go = threading.Event()
+        self._error: OSError | None = None
+        monkeypatch.setattr(os, "fdatasync", self._sync)
+
+    def _sync(self, descriptor: int) -> None:
+        self._asked.set()
+        assert self._may_go.wait(DEADLINE_SECONDS)
+        if self._error is not None:
+            raise self._error
+
+    async def is_asked(self) -> None:
+        """Returns once something waits for the disk."""
+        assert await asyncio.to_thread(self._asked.wait, DEADLINE_SECONDS)
+
+    def let_go(self, error: OSError | None = None) -> None:
+        """From now on the disk answers at once."""
+        self._error = error
+        self._may_go.set()
+
+
+@pytest.mark.asyncio
+async def test_nobody_sees_a_batch_before_the_disk_has_confirmed_it(
+    site: FileSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, other = await opened(site), await opened(site)
+    log_id = await log.identify()
+    assert log_id is not None
+    disk = SlowDisk(monkeypatch)
+    appending = asyncio.create_task(append(log, *numbered(2)))
+    await disk.is_asked()
+    reader = FileReader(site.path, start=START, log_id=log_id)
+    assert site.path.stat().st_size > HEADER_BYTES
+    assert reader.next() is None
+    assert await other.end() == 0
+    opening = asyncio.create_task(opened(site))
+    disk.let_go()
+    await appending
+    batch = reader.next()
+    reader.close()
+    assert batch is not None
+    assert len(batch.records) == 2
+    assert await other.end() == await (await opening).end() == 2
+
+
+@pytest.mark.asyncio
+async def test_a_log_is_not_opened_while_it_is_open_whether_its_last_batch_is_on_the_disk(
+    site: FileSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await opened(site)
+    disk = SlowDisk(monkeypatch)
+    appending = asyncio.create_task(append(log, *numbered(2)))
+    await disk.is_asked()
+    hasty = FileLog(site.path, batch_limit_bytes=LIMIT_BYTES, query_timeout_seconds=SHORT_SECONDS)
+    with pytest.raises(LogUnavailable):
+        await hasty.open()
+    disk.let_go()
+    await appending
+    await hasty.open()
+    assert await hasty.end() == 2
+    await hasty.close()
+
+
+@pytest.mark.asyncio
+async def test_a_batch_that_the_disk_did_not_take_is_unknown_and_never_seen(
+    site: FileSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, other = await opened(site), await opened(site)
+    disk = SlowDisk(monkeypatch)
+    disk.let_go(OSError(errno.EIO, "the disk is broken"))
+    with pytest.raises(OutcomeUnknown, match="the disk is broken"):
+        await append(log, *numbered(2, "refused"))
+    assert await other.end() == 0
+    disk.let_go()
+    assert await append(other, *numbered(1)) == 0
+    assert [key for _, key, _ in await read_to(log, Position(1))] == [b"key-0"]
+
+
+@pytest.mark.parametrize("more", [True, False])
 @pytest.mark.parametrize("place", ["head", "body"])
 @pytest.mark.asyncio
-async def test_damage_with_more_behind_it_is_refused_with_its_place_and_nothing_is_cut(
-    site: FileSite, place: str
+async def test_damage_in_what_was_published_is_refused_with_its_place_and_nothing_is_cut(
+    site: FileSite, place: str, more: bool
 ) -> None:
     log = await opened(site)
     await append(log, *numbered(1))
     damaged_at = site.path.stat().st_size
     await append(log, *numbered(1))
-    await append(log, *numbered(1))
+    if more:
+        await append(log, *numbered(1))
     data = bytearray(site.path.read_bytes())
     data[damaged_at + (3 if place == "head" else 60)] ^= 1
     site.path.write_bytes(data)
@@ -167,6 +269,8 @@ async def test_a_file_that_lost_its_end_is_told_of(site: FileSite) -> None:
         await append(log, *numbered(1))
     with pytest.raises(LogTruncated):
         await reading
+    with pytest.raises(LogRefused, match="lost records"):
+        await opened(site)
 
 
 @contextmanager
