@@ -216,9 +216,8 @@ async def test_a_log_is_not_opened_while_it_is_open_whether_its_last_batch_is_on
         await hasty.open()
     disk.let_go()
     await appending
-    await hasty.open()
-    assert await hasty.end() == 2
-    await hasty.close()
+    patient = await opened(site)
+    assert await patient.end() == 2
 
 
 @pytest.mark.asyncio
