@@ -8,7 +8,7 @@ from sharedlogkv_operator.desired import parse_peer_secret
 from sharedlogkv_operator.mode_change import parse_template_mode
 from sharedlogkv_operator.reconcile import Reconciler, Result
 from sharedlogkv_operator.scaling import ScalingBoard
-from sharedlogkv_operator.status import Condition, parse_conditions
+from sharedlogkv_operator.status import Condition, Truth, parse_conditions
 from tests.support.operator_fakes import FakeKafka, FakeKube, FakeReplicas, Interfere, never
 from tests.support.operator_objects import build_resource_body
 
@@ -141,3 +141,30 @@ class World:
     def wait(self, seconds: float) -> None:
         """Lets time pass."""
         self.now += timedelta(seconds=seconds)
+
+
+async def settled(**arguments: object) -> World:
+    """A world in which the resource is Ready."""
+    world = World()
+    world.create(**arguments)
+    await world.reconcile()
+    world.serve()
+    await world.reconcile()
+    assert world.condition("Ready").truth is Truth.TRUE
+    world.take_writes()
+    return world
+
+
+def failing(call: str, error: Exception) -> Interfere:
+    """Makes every call of that name fail."""
+
+    def interfere(moment: str) -> None:
+        if moment == f"before {call}":
+            raise error
+
+    return interfere
+
+
+def set_interference(world: World, interfere: Interfere) -> None:
+    """Has that interfere with every call from now on."""
+    world.kube.interfere = world.kafka.interfere = interfere
