@@ -18,6 +18,9 @@ from sharedlogkv_operator.reasons import STALLED, Reason
 from sharedlogkv_operator.spec import Identity, JsonObject, PinnedTopic, WriteMode, build_pinned
 
 TROUBLES_SHOWN: Final = 3
+LAG_SHOWN_SECONDS: Final = 5
+"""A smaller lag is told as 0: a hiccup of a broker is no news."""
+
 TOPIC_IS_FIT: Final = frozenset(
     {Reason.TOPIC_BOUND, Reason.REPLICATION_FACTOR_LOW, Reason.TOPIC_DRIFTED, Reason.FOREIGN_RECORDS}
 )
@@ -171,7 +174,7 @@ def build_status(
     elif "topic" in previous:
         status["topic"] = previous["topic"]
     if replicas is not None and replicas.lag_seconds is not None:
-        status["lagSeconds"] = int(replicas.lag_seconds)
+        status["lagSeconds"] = _round_lag(replicas.lag_seconds, told=previous.get("lagSeconds", 0))
     if outcome.plan is not None:
         status["plan"] = list(outcome.plan)
     if replicas is not None and replicas.leadership is not None and replicas.leadership.leader is not None:
@@ -292,6 +295,13 @@ def _judge_replicas(replicas: Replicas) -> tuple[Truth, Verdict]:
         return Truth.FALSE, Verdict(Reason.REPLICAS_NOT_READY, message)
     count = "1 replica serves" if wanted == 1 else f"{wanted} replicas serve"
     return Truth.TRUE, Verdict(Reason.SERVING, count)
+
+
+def _round_lag(lag_seconds: float, *, told: object) -> int:
+    """The lag to tell, in whole seconds: what is told already while that is about right, or it would never rest."""
+    if isinstance(told, int) and told and 0.5 * told <= lag_seconds <= 1.5 * told:
+        return told
+    return int(lag_seconds) if lag_seconds >= LAG_SHOWN_SECONDS else 0
 
 
 def _stamp(

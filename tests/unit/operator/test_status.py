@@ -168,12 +168,30 @@ def test_on_the_way_to_another_write_mode_the_store_is_reconciling_with_that_rea
 
 
 def test_the_status_holds_counts_selector_topic_and_whole_seconds_of_lag() -> None:
-    status = build_status(build_resource_body(), IDENTITY, Outcome(BOUND, PINNED, replicas=replicas(lag=2.9)), now=NOW)
+    status = build_status(build_resource_body(), IDENTITY, Outcome(BOUND, PINNED, replicas=replicas(lag=7.9)), now=NOW)
     assert status["replicas"] == status["readyReplicas"] == 3
     assert status["selector"] == "app.kubernetes.io/component=replica,sharedlog.dev/cluster=store"
     assert status["topic"] == {"name": "demo.store", "id": "topic-1", "origin": "Created"}
-    assert status["lagSeconds"] == 2
+    assert status["lagSeconds"] == 7
     assert status["observedGeneration"] == 1
+
+
+@pytest.mark.parametrize(
+    ("lags", "told"),
+    [
+        ([0.0, 1.2, 4.9, 0.3], [0, 0, 0, 0]),
+        ([0.0, 5.1, 3.0, 7.4, 5.0, 2.4], [0, 5, 5, 5, 5, 0]),
+        ([20.0, 29.0, 31.0, 30.0, 16.0, 15.0, 0.0], [20, 20, 31, 31, 31, 15, 0]),
+    ],
+)
+def test_a_lag_that_comes_and_goes_a_little_is_told_once(lags: list[float], told: list[int]) -> None:
+    status: Manifest = {}
+    seen = []
+    for lag in lags:
+        outcome = Outcome(BOUND, PINNED, replicas=replicas(lag=lag))
+        status = build_status(build_resource_body(status=status), IDENTITY, outcome, now=NOW)
+        seen.append(status["lagSeconds"])
+    assert seen == told
 
 
 def test_a_condition_keeps_its_time_as_long_as_its_status_stands() -> None:
