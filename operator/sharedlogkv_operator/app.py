@@ -19,7 +19,8 @@ from sharedlogkv_operator.errors import ConfigError, KubeRefused, KubeUnavailabl
 from sharedlogkv_operator.http_server import HttpServer
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
 from sharedlogkv_operator.kafka_pool import KafkaPool
-from sharedlogkv_operator.kube import ApiServer, load_configuration
+from sharedlogkv_operator.kube import ApiServer
+from sharedlogkv_operator.kube_session import load_configuration
 from sharedlogkv_operator.lease_holder import LeaseHolder
 from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.metrics import Metrics

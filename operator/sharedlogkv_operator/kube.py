@@ -1,32 +1,21 @@
-"""Talks to the Kubernetes API server: the few requests that the operator makes, each with a deadline.
+"""What the operator asks of the Kubernetes API server: few requests, of few kinds.
 
-`KubeClient` is the seam; `ApiServer` implements it on the official client's session, which brings TLS, tokens and their
-renewal. Paths are written out: the operator knows its kinds, so it needs no discovery.
+`KubeClient` is the seam; `ApiServer` implements it. Paths are written out: the operator knows its kinds, so it needs no
+discovery.
 """
 
-import contextlib
-import json
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from http import HTTPStatus
-from pathlib import Path
 from typing import Final, Protocol
 
-import aiohttp
-from kubernetes.aio import client as kubernetes_client
-from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
-from yaml import YAMLError
+from kubernetes.aio.client import Configuration
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.desired import Manifest
-from sharedlogkv_operator.errors import ConfigError, KubeRefused, KubeUnavailable
+from sharedlogkv_operator.errors import KubeRefused
+from sharedlogkv_operator.kube_session import APPLY, JSON_PATCH, MERGE_PATCH, KubeSession
 from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.spec import Identity, JsonObject
-
-REQUEST_SECONDS: Final = 10.0
-PAGE_LIMIT: Final = 500
 
 RESOURCE_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{{namespace}}/{names.PLURAL}/{{name}}"
 COLLECTION_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}{{where}}/{names.PLURAL}"
@@ -38,20 +27,6 @@ CHILD_PATHS: Final[Mapping[str, str]] = {
     "Secret": "/api/v1/namespaces/{namespace}/secrets/{name}",
     "PodDisruptionBudget": "/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/{name}",
 }
-
-APPLY: Final = "application/apply-patch+yaml"
-JSON_PATCH: Final = "application/json-patch+json"
-MERGE_PATCH: Final = "application/merge-patch+json"
-JSON: Final = "application/json"
-
-TRANSIENT: Final = frozenset(
-    {
-        HTTPStatus.UNAUTHORIZED,  # a token just being renewed
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    }
-)
 
 
 class KubeClient(Protocol):
@@ -134,11 +109,11 @@ class ApiServer:
 
     def __init__(
         self,
-        configuration: kubernetes_client.Configuration,
+        configuration: Configuration,
         *,
         metrics: Metrics,
         namespaces: Sequence[str] = (),
-        reload: Callable[[], Awaitable[kubernetes_client.Configuration]] | None = None,
+        reload: Callable[[], Awaitable[Configuration]] | None = None,
     ) -> None:
         """Connects on first use.
 
@@ -149,14 +124,11 @@ class ApiServer:
             reload: reads anew how to log in, when a token was refused.
         """
         self._places = [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
-        self._configuration = configuration
-        self._client = kubernetes_client.ApiClient(configuration)
-        self._metrics = metrics
-        self._reload = reload
+        self._session = KubeSession(configuration, metrics=metrics, reload=reload)
 
     async def get_resource(self, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
-        return await self._find("GET", RESOURCE_PATH.format(namespace=namespace, name=name))
+        return await self._session.find("GET", RESOURCE_PATH.format(namespace=namespace, name=name))
 
     async def list_resources(self, *, demands_all: bool = False) -> Sequence[JsonObject]:
         """See `KubeClient`."""
@@ -164,11 +136,11 @@ class ApiServer:
 
     async def get_child(self, kind: str, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
-        return await self._find("GET", CHILD_PATHS[kind].format(namespace=namespace, name=name))
+        return await self._session.find("GET", CHILD_PATHS[kind].format(namespace=namespace, name=name))
 
     async def get_secret(self, namespace: str, name: str) -> JsonObject | None:
         """See `KubeClient`."""
-        return await self._find("GET", CHILD_PATHS["Secret"].format(namespace=namespace, name=name))
+        return await self._session.find("GET", CHILD_PATHS["Secret"].format(namespace=namespace, name=name))
 
     async def apply_child(self, manifest: Manifest) -> JsonObject:
         """See `KubeClient`."""
@@ -176,35 +148,35 @@ class ApiServer:
         assert isinstance(metadata, Mapping)
         path = CHILD_PATHS[str(manifest["kind"])].format(namespace=metadata["namespace"], name=metadata["name"])
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
-        return await self._request("PATCH", path, query=query, body=manifest, content_type=APPLY)
+        return await self._session.request("PATCH", path, query=query, body=manifest, content_type=APPLY)
 
     async def create_child(self, manifest: Manifest) -> JsonObject:
         """See `KubeClient`."""
         metadata = manifest["metadata"]
         assert isinstance(metadata, Mapping)
         path = CHILD_PATHS[str(manifest["kind"])].format(namespace=metadata["namespace"], name="").removesuffix("/")
-        return await self._request("POST", path, query={"fieldManager": names.FIELD_MANAGER}, body=manifest)
+        return await self._session.request("POST", path, query={"fieldManager": names.FIELD_MANAGER}, body=manifest)
 
     async def delete_child(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
         """See `KubeClient`."""
         path = CHILD_PATHS[kind].format(namespace=namespace, name=name)
-        await self._find("DELETE", path, body={"preconditions": {"uid": uid}})
+        await self._session.find("DELETE", path, body={"preconditions": {"uid": uid}})
 
     async def list_pods(self, namespace: str | None, selector: str) -> Sequence[JsonObject]:
         """See `KubeClient`."""
         if namespace is None:
             return await self._list_served(PODS_PATH, demands_all=True, labelSelector=selector)
-        return await self._list(PODS_PATH.format(where=f"/namespaces/{namespace}"), labelSelector=selector)
+        return await self._session.list(PODS_PATH.format(where=f"/namespaces/{namespace}"), labelSelector=selector)
 
     async def list_replica_sets(self, namespace: str, selector: str) -> Sequence[JsonObject]:
         """See `KubeClient`."""
-        return await self._list(f"/apis/apps/v1/namespaces/{namespace}/replicasets", labelSelector=selector)
+        return await self._session.list(f"/apis/apps/v1/namespaces/{namespace}/replicasets", labelSelector=selector)
 
     async def annotate_pod(self, namespace: str, name: str, annotations: Mapping[str, str | None]) -> None:
         """See `KubeClient`."""
         path, change = f"/api/v1/namespaces/{namespace}/pods/{name}", {"metadata": {"annotations": annotations}}
         query = {"fieldManager": names.FIELD_MANAGER}
-        await self._find("PATCH", path, query=query, body=change, content_type=MERGE_PATCH)
+        await self._session.find("PATCH", path, query=query, body=change, content_type=MERGE_PATCH)
 
     async def scale_deployment(self, deployment: JsonObject, replicas: int) -> None:
         """See `KubeClient`."""
@@ -218,7 +190,7 @@ class ApiServer:
             "metadata": {key: metadata[key] for key in ("namespace", "name", "uid")},
             "spec": {"replicas": replicas},
         }
-        await self._request("PATCH", path, query=query, body=manifest, content_type=APPLY)
+        await self._session.request("PATCH", path, query=query, body=manifest, content_type=APPLY)
 
     async def remove_annotation(self, identity: Identity, key: str, *, value: str) -> None:
         """See `KubeClient`."""
@@ -230,7 +202,7 @@ class ApiServer:
             {"op": "remove", "path": where},
         ]
         query = {"fieldManager": names.FIELD_MANAGER}
-        await self._find("PATCH", path, query=query, body=operations, content_type=JSON_PATCH)
+        await self._session.find("PATCH", path, query=query, body=operations, content_type=JSON_PATCH)
 
     async def write_status(self, identity: Identity, status: Mapping[str, object]) -> JsonObject | None:
         """See `KubeClient`."""
@@ -241,7 +213,7 @@ class ApiServer:
             {"op": "add", "path": "/status", "value": status},
         ]
         query = {"fieldManager": names.FIELD_MANAGER}
-        return await self._find("PATCH", path, query=query, body=operations, content_type=JSON_PATCH)
+        return await self._session.find("PATCH", path, query=query, body=operations, content_type=JSON_PATCH)
 
     async def write_finalizers(self, identity: Identity, finalizers: Sequence[str]) -> JsonObject | None:
         """See `KubeClient`."""
@@ -252,7 +224,9 @@ class ApiServer:
             "finalizers": list(finalizers),
         }
         query = {"fieldManager": names.FIELD_MANAGER}
-        return await self._find("PATCH", path, query=query, body={"metadata": metadata}, content_type=MERGE_PATCH)
+        return await self._session.find(
+            "PATCH", path, query=query, body={"metadata": metadata}, content_type=MERGE_PATCH
+        )
 
     async def post_event(self, event: Manifest) -> None:
         """See `KubeClient`."""
@@ -260,20 +234,20 @@ class ApiServer:
         assert isinstance(metadata, Mapping)
         collection = f"/api/v1/namespaces/{metadata['namespace']}/events"
         path = f"{collection}/{metadata['name']}"
-        earlier = await self._find("GET", path)
+        earlier = await self._session.find("GET", path)
         if earlier is None:
-            await self._request("POST", collection, body=event)
+            await self._session.request("POST", collection, body=event)
             return
         count = earlier.get("count")
         repetition = {
             "count": (count if isinstance(count, int) else 0) + 1,
             "lastTimestamp": event["lastTimestamp"],
         }
-        await self._find("PATCH", path, body=repetition, content_type=MERGE_PATCH)
+        await self._session.find("PATCH", path, body=repetition, content_type=MERGE_PATCH)
 
     async def get_lease(self, namespace: str, name: str) -> JsonObject | None:
         """See `LeaseClient`."""
-        return await self._find("GET", f"{LEASES_PATH.format(namespace=namespace)}/{name}")
+        return await self._session.find("GET", f"{LEASES_PATH.format(namespace=namespace)}/{name}")
 
     async def write_lease(self, manifest: JsonObject) -> JsonObject:
         """See `LeaseClient`."""
@@ -281,8 +255,8 @@ class ApiServer:
         assert isinstance(metadata, Mapping)
         collection = LEASES_PATH.format(namespace=metadata["namespace"])
         if "resourceVersion" not in metadata:
-            return await self._request("POST", collection, body=manifest)
-        return await self._request("PUT", f"{collection}/{metadata['name']}", body=manifest)
+            return await self._session.request("POST", collection, body=manifest)
+        return await self._session.request("PUT", f"{collection}/{metadata['name']}", body=manifest)
 
     async def is_served(self) -> bool:
         """Whether the API server knows our kind, that is, whether the CRD is installed.
@@ -294,7 +268,7 @@ class ApiServer:
         refusals: list[KubeRefused] = []
         for where in self._places:
             try:
-                found = await self._find("GET", COLLECTION_PATH.format(where=where), query={"limit": "1"})
+                found = await self._session.find("GET", COLLECTION_PATH.format(where=where), query={"limit": "1"})
                 return found is not None
             except KubeRefused as error:  # by one namespace: it is the same kind in the others
                 refusals.append(error)
@@ -302,7 +276,7 @@ class ApiServer:
 
     async def close(self) -> None:
         """Ends the session."""
-        await self._client.close()  # type: ignore[no-untyped-call]  # the client is typed in part
+        await self._session.close()
 
     async def _list_served(self, path: str, *, demands_all: bool = False, **query: str) -> Sequence[JsonObject]:
         """What `path` lists in all namespaces that are served; one that refuses us (it may be gone) is passed over.
@@ -314,117 +288,10 @@ class ApiServer:
         refusals: list[KubeRefused] = []
         for where in self._places:
             try:
-                found += await self._list(path.format(where=where), **query)
+                found += await self._session.list(path.format(where=where), **query)
             except KubeRefused as error:
                 log.warning("a namespace is passed over", error=str(error))
                 refusals.append(error)
         if refusals and (demands_all or len(refusals) == len(self._places)):
             raise refusals[0]
         return found
-
-    async def _list(self, path: str, **query: str) -> Sequence[JsonObject]:
-        """The whole list, page by page."""
-        found: list[JsonObject] = []
-        query["limit"] = str(PAGE_LIMIT)
-        while True:
-            page = await self._request("GET", path, query=query)
-            items, metadata = page["items"], page["metadata"]
-            assert isinstance(items, list)
-            assert isinstance(metadata, Mapping)
-            found += items
-            if not metadata.get("continue"):
-                return found
-            query["continue"] = str(metadata["continue"])
-
-    async def _find(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: object = None,
-        content_type: str = JSON,
-    ) -> JsonObject | None:
-        """As `_request`, but None when there is no such object."""
-        try:
-            return await self._request(method, path, query=query, body=body, content_type=content_type)
-        except _NotFound:
-            return None
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: object = None,
-        content_type: str = JSON,
-    ) -> JsonObject:
-        """The answer to one request, within its deadline.
-
-        Raises:
-            KubeUnavailable: no answer, or one that calls for another try.
-            KubeRefused: any other refusal.
-        """
-        try:
-            status, answer = await self._exchange(method, path, query=query, body=body, content_type=content_type)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._metrics.count_kube_request(method, "unreachable")
-            raise KubeUnavailable(f"the API server gave no answer to {method} {path}: {_describe(error)}") from error
-        self._metrics.count_kube_request(method, str(status))
-        if status < HTTPStatus.BAD_REQUEST:
-            return answer
-        message = str(answer.get("message", f"status {status}"))
-        if status == HTTPStatus.NOT_FOUND:
-            raise _NotFound(message)
-        if status == HTTPStatus.UNAUTHORIZED and self._reload is not None:
-            self._configuration.api_key = (await self._reload()).api_key
-        if status in TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise KubeUnavailable(message)
-        raise KubeRefused(message)
-
-    async def _exchange(
-        self, method: str, path: str, *, query: Mapping[str, str] | None, body: object, content_type: str
-    ) -> tuple[int, JsonObject]:
-        serialized = await self._client.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params={"Accept": JSON, "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-        response = await self._client.call_api(*serialized, _request_timeout=timeout)
-        text = await response.read()  # type: ignore[no-untyped-call]  # as above
-        answer: object = {}
-        with contextlib.suppress(ValueError):  # a proxy in between may answer with anything
-            answer = json.loads(text)
-        return response.status, answer if isinstance(answer, Mapping) else {}
-
-
-class _NotFound(KubeRefused):
-    """There is no such object."""
-
-
-def _describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-async def load_configuration() -> kubernetes_client.Configuration:
-    """Where the API server is and how to log in: `KUBECONFIG`, else the pod's service account, else ~/.kube/config.
-
-    Raises:
-        ConfigError: none of them is usable.
-    """
-    configuration = kubernetes_client.Configuration()
-    try:
-        if "KUBECONFIG" not in os.environ and Path(SERVICE_TOKEN_FILENAME).exists():  # noqa: ASYNC240 -- at start
-            kubernetes_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # as above
-        else:
-            await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]  # as above
-                client_configuration=configuration
-            )
-    except (kubernetes_config.ConfigException, OSError, LookupError, TypeError, ValueError, YAMLError) as error:
-        raise ConfigError(f"no way to log in to Kubernetes: {_describe(error)}") from error
-    return configuration
