@@ -12,8 +12,7 @@ from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_connection import HttpConnection
 from sharedlogkv_replica.server.http_messages import Handler
 from sharedlogkv_replica.server.limits import Limits
-
-_BACKLOG = 4096  # a whole fleet may reconnect at once after a rollout; the kernel lowers it to net.core.somaxconn
+from sharedlogkv_replica.server.listener import Listener
 
 _SWEEP_CONNECTIONS = 500  # looked at in one go, about a microsecond each
 _TURNED_AWAY_LIMIT = 1000  # connections beyond the limit that get an answer at the same time; more are just cut
@@ -36,18 +35,14 @@ class HttpServer:
         self.clock = clock
         self.counters = counters
         self.draining = False
-        self._connections: set[HttpConnection] = set()
+        self._connections: Listener[HttpConnection] = Listener()
         self._turned_away: set[HttpConnection] = set()
-        self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        self._all_gone = asyncio.Event()
-        self._all_gone.set()
 
     @property
     def port(self) -> int:
         """The port that it listens on; tells which one the system chose for port 0."""
-        assert self._listener is not None, "not listening"
-        return int(self._listener.sockets[0].getsockname()[1])
+        return self._connections.port
 
     async def listen(self, host: str | None, port: int) -> None:
         """Serves from now on. `host` None means all interfaces of IPv4 and IPv6, `port` 0 any free one.
@@ -55,10 +50,9 @@ class HttpServer:
         Raises:
             OSError: the address can't be had.
         """
-        loop = asyncio.get_running_loop()
         self._sweep()
         try:
-            self._listener = await loop.create_server(lambda: HttpConnection(self), host, port, backlog=_BACKLOG)
+            await self._connections.listen(lambda: HttpConnection(self), host, port)
         except BaseException:
             self._stop_sweeping()
             raise
@@ -66,7 +60,6 @@ class HttpServer:
     def enter(self, connection: HttpConnection) -> bool:
         """Registers a new connection; False if there are too many, and it must say so and end."""
         self._connections.add(connection)
-        self._all_gone.clear()
         self.counters.accepted_connections += 1
         self.counters.open_connections = len(self._connections)
         if len(self._connections) - len(self._turned_away) <= self.limits.connections:
@@ -81,8 +74,6 @@ class HttpServer:
         self._connections.discard(connection)
         self._turned_away.discard(connection)
         self.counters.open_connections = len(self._connections)
-        if not self._connections:
-            self._all_gone.set()
 
     def _sweep(self) -> None:
         """Ticks the clock and ends what has run out of time: one timer for all connections, none per request."""
@@ -114,9 +105,7 @@ class HttpServer:
 
     def stop_listening(self) -> None:
         """Takes no new connection any more; idempotent."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        self._connections.close()
 
     async def stop(self, *, timeout_seconds: float) -> None:
         """Ends all connections: idle ones at once, the others after their answers; those left at the deadline are cut.
@@ -125,15 +114,9 @@ class HttpServer:
         """
         self.stop_listening()
         self.drain()
-        for connection in tuple(self._connections):
+        for connection in self._connections:
             connection.finish()
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._all_gone.wait()
-        except TimeoutError:
-            pass
+            await self._connections.await_gone(timeout_seconds=timeout_seconds)
         finally:
-            for connection in tuple(self._connections):
-                connection.abort()
             self._stop_sweeping()
-        await self._all_gone.wait()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from sharedlogkv_replica.engine.peer_handshake import AnsweringHandshake, PeerIdentity
 from sharedlogkv_replica.engine.peers import PeerCounters, PeerLimits, PeerService
+from sharedlogkv_replica.server.listener import Listener
 from sharedlogkv_replica.server.peer_connection import PeerConnection
 
 
@@ -47,18 +48,14 @@ class PeerServer:
         self.frame_limit_bytes = frame_limit_bytes
         self.stopping = False
         self._identify = identify
-        self._connections: set[PeerConnection] = set()
+        self._connections: Listener[PeerConnection] = Listener()
         self._strangers: set[PeerConnection] = set()
-        self._listener: asyncio.Server | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        self._all_gone = asyncio.Event()
-        self._all_gone.set()
 
     @property
     def port(self) -> int:
         """The port that it listens on; tells which one the system chose for port 0."""
-        assert self._listener is not None, "not listening"
-        return int(self._listener.sockets[0].getsockname()[1])
+        return self._connections.port
 
     async def listen(self, host: str | None, port: int) -> None:
         """Serves from now on. `host` None means all interfaces of IPv4 and IPv6, `port` 0 any free one.
@@ -66,7 +63,7 @@ class PeerServer:
         Raises:
             OSError: the address can't be had.
         """
-        self._listener = await asyncio.get_running_loop().create_server(lambda: PeerConnection(self), host, port)
+        await self._connections.listen(lambda: PeerConnection(self), host, port)
         self._tick()
 
     def begin_handshake(self) -> AnsweringHandshake:
@@ -77,7 +74,6 @@ class PeerServer:
         """Registers a new connection; False if there are too many, or too many that have not proved the secret."""
         self._connections.add(connection)
         self._strangers.add(connection)
-        self._all_gone.clear()
         return len(self._connections) <= self.limits.connections and len(self._strangers) <= self.limits.strangers
 
     def befriend(self, connection: PeerConnection) -> None:
@@ -88,12 +84,10 @@ class PeerServer:
         """Forgets a connection that is gone."""
         self._connections.discard(connection)
         self._strangers.discard(connection)
-        if not self._connections:
-            self._all_gone.set()
 
     def _tick(self) -> None:
         """Looks after all connections: one timer for all, none per question."""
-        for connection in tuple(self._connections):
+        for connection in self._connections:
             connection.tick()
         self._ticker = asyncio.get_running_loop().call_later(self.limits.tick_seconds, self._tick)
 
@@ -103,18 +97,11 @@ class PeerServer:
         Returns when the last one is gone; idempotent. If cancelled, cuts what is left.
         """
         self.stopping = True
-        if self._listener is not None:
-            self._listener.close()
-        for connection in tuple(self._connections):
+        self._connections.close()
+        for connection in self._connections:
             connection.say_goodbye()
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._all_gone.wait()
-        except TimeoutError:
-            pass
+            await self._connections.await_gone(timeout_seconds=timeout_seconds)
         finally:
-            for connection in tuple(self._connections):
-                connection.abort()
             if self._ticker is not None:
                 self._ticker.cancel()
-        await self._all_gone.wait()
