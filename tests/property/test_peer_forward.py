@@ -24,6 +24,7 @@ from sharedlogkv_replica.engine.forward import Forwarder
 from sharedlogkv_replica.engine.peer_link import PeerDialer
 from sharedlogkv_replica.engine.peer_wire import frame_limit_bytes
 from sharedlogkv_replica.engine.peers import ForwardLimits, PeerCounters, PeerLimits, Report
+from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.errors import NoLeader, OutcomeUnknown, ReplicaError
 from sharedlogkv_replica.server.peer_connection import PeerConnection
 from sharedlogkv_replica.server.peer_server import PeerServer
@@ -51,15 +52,16 @@ class ModelLeader:
 
     name: str
     log: ModelLog
-    queue: list[tuple[Write, "asyncio.Future[WriteResult]"]] = field(default_factory=list)
+    queue: list[tuple[Write, Promise[WriteResult]]] = field(default_factory=list)
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def leads(self) -> bool:
         return self.log.leader == self.name
 
-    def write(self, write: Write, *, timeout_seconds: float) -> "asyncio.Future[WriteResult]":
+    def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
         del timeout_seconds
-        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        future = Promise[WriteResult](self.turn)
         if self.leads:
             self.queue.append((write, future))
         else:
@@ -83,7 +85,7 @@ class ModelLeader:
         for _, future in self._take():
             future.set_exception(NoLeader("deposed"))
 
-    def _take(self) -> list[tuple[Write, "asyncio.Future[WriteResult]"]]:
+    def _take(self) -> list[tuple[Write, Promise[WriteResult]]]:
         queue, self.queue = self.queue, []
         return queue
 
@@ -178,7 +180,7 @@ class Scenario:
         dialer = PeerDialer(identity, lambda: Report(Position(0), fit=False), connect=self.network.connect)
         limits = ForwardLimits(timeout_seconds)
         self.forwarder = Forwarder(self.replicas[ME], limits, dialer=dialer)
-        self.asked: list[tuple[Write, asyncio.Future[WriteResult]]] = []
+        self.asked: list[tuple[Write, Promise[WriteResult]]] = []
 
     def _listen(self, name: str) -> None:
         server = PeerServer(

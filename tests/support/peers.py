@@ -1,6 +1,5 @@
 """Replicas as their peers see them, for tests of what goes between them."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from sharedlogkv_replica.core.leader_view import LeaderView, Role
@@ -12,6 +11,7 @@ from sharedlogkv_replica.engine.peer_handshake import PeerIdentity
 from sharedlogkv_replica.engine.peer_link import Connect, PeerDialer
 from sharedlogkv_replica.engine.peer_wire import frame_limit_bytes
 from sharedlogkv_replica.engine.peers import ForwardLimits, PeerCounters, PeerLimits, Report
+from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.errors import NoLeader, ReplicaError
 from sharedlogkv_replica.server.peer_connection import PeerConnection
 from sharedlogkv_replica.server.peer_server import PeerServer
@@ -39,7 +39,7 @@ class ScriptedLeader:
 
     def __init__(self) -> None:
         self.taken: list[Write] = []
-        self.kept: list[tuple[Write, asyncio.Future[WriteResult]]] = []
+        self.kept: list[tuple[Write, Promise[WriteResult]]] = []
         self.keeps = False
         self.refusal: ReplicaError | None = None
         self.index: Offset | None = Offset(0)
@@ -49,10 +49,11 @@ class ScriptedLeader:
         self.indexes = 0
         self.written: dict[str, Offset] = {}
         self._offset = 0
+        self._turn = Turn()
 
-    def write(self, write: Write, *, timeout_seconds: float) -> "asyncio.Future[WriteResult]":
+    def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
         """Writes as the script says."""
-        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        future = Promise[WriteResult](self._turn)
         self.taken.append(write)
         self.timeouts.append(timeout_seconds)
         if self.keeps:

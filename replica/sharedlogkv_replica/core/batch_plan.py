@@ -17,7 +17,7 @@ that it failed to replace.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from sharedlogkv_replica.core.leadership import Request, Stamp, Term
 from sharedlogkv_replica.core.records import Entry, Offset, Position
@@ -35,15 +35,14 @@ from sharedlogkv_replica.core.writes import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Record `index` of the batch, counted from 0 behind the stamp, carries the write out."""
+class Appended(NamedTuple):
+    """Record `place` of the batch, counted from 0 behind the stamp, carries the write out."""
 
-    index: int
+    place: int
 
     def result(self, first: Offset) -> WriteResult:
         """The answer, once the batch's first record behind the stamp is known to be at `first`."""
-        return Written(Offset(first + self.index))
+        return Written(Offset(first + self.place))
 
 
 @dataclass(frozen=True, slots=True)

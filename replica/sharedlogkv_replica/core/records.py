@@ -7,7 +7,7 @@ Keys that begin with byte 0x00 are ours.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NewType, TypeAlias
+from typing import Final, NamedTuple, NewType, TypeAlias
 
 Offset = NewType("Offset", int)
 """The place of one record in the log, from 0; rises along the log, with gaps."""
@@ -24,9 +24,8 @@ BARRIER_KEY: Final = b"\x00B"
 KEY_LIMIT_BYTES: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One record to append.
+class Entry(NamedTuple):
+    """One record to append; a tuple, as a leader makes one for each write.
 
     Attributes:
         key: the user's key (1 to `KEY_LIMIT_BYTES` bytes), or one of our reserved keys.

@@ -18,7 +18,7 @@ asked again, and then by one write alone, the probe, until it takes that: it may
 before, and thousands of writes need not find that out one by one.
 
 Invariants:
-    1. A write is in `_open` from its arrival until its future is done; deadlines rise along `_open`.
+    1. A write is in `_open` from its arrival until its promise has ended; deadlines rise along `_open`.
     2. It is in `_waiting`, or with one carrier, never both: so it is never under way twice from here.
     3. Once it `may_be_written`, no error but `OutcomeUnknown` is told: an earlier attempt may have succeeded.
 """
@@ -38,6 +38,7 @@ from sharedlogkv_replica.engine.peer_link import PeerDialer, PeerLink
 from sharedlogkv_replica.engine.peer_session import Asker
 from sharedlogkv_replica.engine.peer_wire import Answer, IndexQuestion, question_of, result_of, write_bound_bytes
 from sharedlogkv_replica.engine.peers import ForwardCounters, ForwardLimits, PeerService
+from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.engine.waiters import fail
 from sharedlogkv_replica.errors import LogUnavailable, NoLeader, OutcomeUnknown, RecordTooLarge, ReplicaError
 
@@ -54,7 +55,7 @@ class _Pending:
 
     forwarder: "Forwarder"
     write: Write
-    future: "asyncio.Future[WriteResult]"
+    promise: Promise[WriteResult]
     deadline: float
     size_bytes: int
     attempts: int = 0
@@ -105,6 +106,8 @@ class Forwarder:
         self._probing = False  # the target has said that it does not lead, and has taken nothing since
         self._probe: _Pending | None = None  # the one write that is with it then
         self._closed = False
+        self._turn = Turn()
+        self._loop: asyncio.AbstractEventLoop | None = None  # kept: to ask for the running one is a system call
         self.counters = ForwardCounters()
         self.indexes = ReadIndex(self._send_index_question)
 
@@ -157,38 +160,40 @@ class Forwarder:
 
     # --- writes ---
 
-    def write(self, write: Write) -> "asyncio.Future[WriteResult]":
-        """Brings `write` to the leader. Never raises; a caller that gives up may cancel the future.
+    def write(self, write: Write) -> Promise[WriteResult]:
+        """Brings `write` to the leader. Never raises; a caller that gives up may cancel the promise.
 
-        The future's errors:
+        The promise's errors:
             NoLeader: nothing was written: nobody led before the deadline, or too many writes wait for a leader already.
             LogUnavailable: nothing was written: the leader can't at the moment, or too many writes wait for it already.
             RecordTooLarge: nothing was written: the leader does not take that much.
             LogRefused: nothing was written.
             OutcomeUnknown: it may have been written, or may yet be.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[WriteResult] = loop.create_future()
-        deadline = loop.time() + self._limits.timeout_seconds
-        pending = _Pending(self, write, future, deadline, write_bound_bytes(write))
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        timeout_seconds = self._limits.timeout_seconds
+        promise: Promise[WriteResult] = Promise(self._turn)
+        pending = _Pending(self, write, promise, loop.time() + timeout_seconds, write_bound_bytes(write))
         self.counters.writes += 1
         ready = self._ready()
         if not ready:
             problem = self._admit(pending)
             if problem is not None:
                 self.counters.refused += 1
-                fail(future, problem)
-                return future
+                fail(promise, problem)
+                return promise
         self._open[pending] = None
         if self._expiry is None:
-            self._expiry = loop.call_at(deadline, self._expire)
+            self._expiry = loop.call_later(timeout_seconds, self._expire)
         if ready:
-            self._send(pending)
+            self._send(pending, timeout_seconds=timeout_seconds * LEADER_SHARE)
         else:
             self._wait(pending)
             if self._probing:  # it may be the only one that waits, and so the next probe
                 self._send_waiting()
-        return future
+        return promise
 
     def _ready(self) -> bool:
         """Whether a write that arrives now may be sent at once."""
@@ -230,21 +235,21 @@ class Forwarder:
                 return
             pending, _ = self._waiting.popitem(last=False)
             self._waiting_bytes -= pending.size_bytes
-            if pending.future.done():  # its caller gave up
+            if pending.promise.done():  # its caller gave up
                 self._open.pop(pending, None)
             else:
                 self._probe = pending if self._probing else None
-                self._send(pending)
+                left_seconds = (pending.deadline - asyncio.get_running_loop().time()) * LEADER_SHARE
+                self._send(pending, timeout_seconds=max(left_seconds, _LEAST_TIMEOUT_SECONDS))
 
-    def _send(self, pending: _Pending) -> None:
+    def _send(self, pending: _Pending, *, timeout_seconds: float) -> None:
+        """Has the target take `pending`, within that time."""
         target = self._target
         assert target is not None
         pending.carrier = target
         pending.attempts += 1
         if pending.attempts > 1:
             self.counters.repeated += 1
-        left = (pending.deadline - asyncio.get_running_loop().time()) * LEADER_SHARE
-        timeout_seconds = max(left, _LEAST_TIMEOUT_SECONDS)
         if not isinstance(target, PeerLink):
             answer = target.write(pending.write, timeout_seconds=timeout_seconds)
             answer.add_done_callback(functools.partial(self._settle_local, pending))
@@ -258,7 +263,7 @@ class Forwarder:
             self.counters.forwarded += 1
             pending.number = target.ask(question_of(pending.write, timeout_seconds=timeout_seconds), pending)
 
-    def _settle_local(self, pending: _Pending, answer: "asyncio.Future[WriteResult]") -> None:
+    def _settle_local(self, pending: _Pending, answer: Promise[WriteResult]) -> None:
         if answer.cancelled():
             self.settle(pending, OutcomeUnknown("the write was given up while it was on its way"))
             return
@@ -282,7 +287,7 @@ class Forwarder:
         again = isinstance(result, NoLeader) or (
             isinstance(result, OutcomeUnknown) and pending.write.request is not None
         )
-        if not again or pending.future.done() or self._closed:
+        if not again or pending.promise.done() or self._closed:
             self._finish(pending, result)
             return
         self._end_probe(pending)
@@ -311,11 +316,11 @@ class Forwarder:
         """Tells the client."""
         self._end_probe(pending)
         self._open.pop(pending, None)
-        future = pending.future
-        if future.done():
+        promise = pending.promise
+        if promise.done():
             return
         if not isinstance(result, BaseException):
-            future.set_result(result)
+            promise.set_result(result)
             return
         if pending.may_be_written and isinstance(result, ReplicaError) and not isinstance(result, OutcomeUnknown):
             result = OutcomeUnknown(f"the write may have reached an earlier leader; a later attempt failed: {result}")
@@ -325,8 +330,7 @@ class Forwarder:
             self.counters.no_leader += 1
         else:
             self.counters.failed += 1
-        future.set_exception(result)
-        future.exception()  # marks it as seen: its caller may be gone
+        promise.set_exception(result)
 
     def _expire(self) -> None:
         """Ends the writes whose deadline has come; deadlines rise along `_open`."""

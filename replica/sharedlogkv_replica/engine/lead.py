@@ -29,6 +29,7 @@ from sharedlogkv_replica.core.request_window import RequestWindow
 from sharedlogkv_replica.core.writes import Write, WriteResult
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.engine.outcomes import Outcomes, SentBatch
+from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.engine.waiters import fail
 from sharedlogkv_replica.engine.write_queue import Pending, QueueLimits, WriteQueue
 from sharedlogkv_replica.errors import (
@@ -40,7 +41,7 @@ from sharedlogkv_replica.errors import (
     RecordTooLarge,
     ReplicaError,
 )
-from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, Claimed, FencedWriter, entry_bound_bytes
+from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, Claimed, FencedWriter
 
 STAMP_BYTES: Final = 1024
 """What a batch's stamp takes without its requests, at most: three numbers, and the names of a few heirs."""
@@ -171,6 +172,7 @@ class Lead:
         self._idle.set()
         self._wake = asyncio.Event()
         self._busy_since: float | None = None
+        self._turn = Turn()
 
     def bind(self, listener: Listener) -> None:
         """Tells who decides; before `run`."""
@@ -188,25 +190,25 @@ class Lead:
 
     # --- what others ask for ---
 
-    def submit(self, write: Write) -> "asyncio.Future[WriteResult]":
+    def submit(self, write: Write) -> Promise[WriteResult]:
         """Joins the next batch; ends with what became of the write.
 
-        The future's errors:
+        The promise's errors:
             NoLeader: this replica does not lead, or not any more; nothing was written.
             RecordTooLarge, LogUnavailable, LogRefused: nothing was written.
             OutcomeUnknown: sent, and no answer before the deadline.
         """
-        future: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+        promise: Promise[WriteResult] = Promise(self._turn)
         size = self._size_of(write)
         problem = self._find_problem(write, size)
         if problem is not None:
             self.counters.refused += 1
-            fail(future, problem)
-            return future
-        self._queue.put(write, future, size=size)
+            fail(promise, problem)
+            return promise
+        self._queue.put(write, promise, size=size)
         self._idle.clear()
         self._wake.set()
-        return future
+        return promise
 
     def _find_problem(self, write: Write, size: int) -> ReplicaError | None:
         if self.term is None:
@@ -404,5 +406,5 @@ class Lead:
         self.outcomes.counters.failed += not pending.future.done()
 
     def _size_of(self, write: Write) -> int:
-        size = entry_bound_bytes(Entry(write.key, write.value))
+        size = RECORD_OVERHEAD_BYTES + len(write.key) + len(write.value or b"")
         return size if write.request is None else size + len(write.request.id) + REQUEST_BYTES

@@ -22,6 +22,7 @@ from sharedlogkv_replica.engine.lead import APPEND_SECONDS, REQUEST_BYTES, STAMP
 from sharedlogkv_replica.engine.leadership import ASK_SECONDS, Leadership
 from sharedlogkv_replica.engine.peer_link import PeerDialer
 from sharedlogkv_replica.engine.peers import ForwardLimits
+from sharedlogkv_replica.engine.promise import Promise
 from sharedlogkv_replica.engine.write_queue import QueueLimits
 from sharedlogkv_replica.log.base import LogDescription, SharedLog
 
@@ -59,7 +60,7 @@ class LocalService:
         self._leadership = leadership
         self._follower = follower
 
-    def write(self, write: Write, *, timeout_seconds: float) -> "asyncio.Future[WriteResult]":
+    def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
         """See `PeerService`; a leader's own deadline counts for all writes, and the asker minds its own."""
         del timeout_seconds
         return self._lead.submit(write)

@@ -5,7 +5,6 @@ have read (ReadIndex), tells it how well placed it is to lead next, and asks one
 `engine/forward.py` asks, `server/peer_server.py` answers, from a `PeerService`; `engine/peer_wire.py` is in between.
 """
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,16 +12,17 @@ from typing import Protocol
 from sharedlogkv_replica.core.leadership import Term
 from sharedlogkv_replica.core.records import Offset, Position
 from sharedlogkv_replica.core.writes import Write, WriteResult
+from sharedlogkv_replica.engine.promise import Promise
 from sharedlogkv_replica.errors import PeerFault
 
 
 class PeerService(Protocol):
     """The part of a replica that leads, when it does, as this replica and its peers see it."""
 
-    def write(self, write: Write, *, timeout_seconds: float) -> "asyncio.Future[WriteResult]":
-        """Writes as the leader does. Never raises: errors are the future's.
+    def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
+        """Writes as the leader does. Never raises: errors are the promise's.
 
-        The future's errors:
+        The promise's errors:
             NoLeader: this replica does not lead, or no longer; nothing was written.
             LogUnavailable: nothing was written.
             RecordTooLarge: nothing was written.

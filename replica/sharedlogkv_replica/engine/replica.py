@@ -15,6 +15,7 @@ from sharedlogkv_replica.engine.commit import CommitLimits, GroupCommit
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.engine.leader_mode import LEADER_FRAME_BYTES, LeaderMode, LeaderSettings, describe_leader
 from sharedlogkv_replica.engine.peer_link import PeerDialer
+from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.engine.read_guard import ReadGuard
 from sharedlogkv_replica.engine.waiters import fail
 from sharedlogkv_replica.errors import LogRefused, NoLeader, ReplicaError, WaitTimeout
@@ -79,6 +80,7 @@ class Replica:
         self.write_mode = write_mode
         self.value_limit_bytes = value_limit_bytes
         self._retiring = False
+        self._turn = Turn()
         self._configured_value_limit_bytes = value_limit_bytes
         self.follower = Follower(log, on_open=self._adapt)
         self.guard = ReadGuard(self.follower, limit_seconds=max_lag_seconds)
@@ -169,10 +171,10 @@ class Replica:
             return _failed(NoLeader(f"nobody leads with the write mode {self.write_mode.value}"))
         return self.led.leadership.transfer(successor)
 
-    def write(self, write: Write) -> "asyncio.Future[WriteResult]":
+    def write(self, write: Write) -> Promise[WriteResult]:
         """Carries out one write; ends with what became of it. Only `Leader` mode knows conditions and request ids.
 
-        The future's errors:
+        The promise's errors:
             RecordTooLarge: the log does not take so much; nothing was written.
             NoLeader: nobody leads; nothing was written.
             LogUnavailable: nothing was written, as the log is out of reach or too much waits for it.
@@ -181,9 +183,10 @@ class Replica:
         """
         if self.led is not None:
             return self.led.forwarder.write(write)
+        written: Promise[WriteResult] = Promise(self._turn)
         if self.commit is None:
-            return _failed(LogRefused("this replica is read-only"))
-        written: asyncio.Future[WriteResult] = asyncio.get_running_loop().create_future()
+            fail(written, LogRefused("this replica is read-only"))
+            return written
         self.commit.submit(Entry(write.key, write.value)).add_done_callback(
             lambda appended: _pass_on(appended, written)
         )
@@ -288,7 +291,7 @@ def _failed(error: ReplicaError) -> "asyncio.Future[Any]":
     return future
 
 
-def _pass_on(appended: "asyncio.Future[Offset]", written: "asyncio.Future[WriteResult]") -> None:
+def _pass_on(appended: "asyncio.Future[Offset]", written: Promise[WriteResult]) -> None:
     """Ends `written` as `appended` has ended."""
     error = appended.exception()
     if error is None:

@@ -12,6 +12,7 @@ import itertools
 from typing import Any, Final
 
 from sharedlogkv_replica.core.records import START, Offset, Position
+from sharedlogkv_replica.engine.promise import Promise
 from sharedlogkv_replica.errors import ReplicaError, WaitTimeout
 
 RELEASED_AT_ONCE: Final = 100
@@ -20,7 +21,7 @@ RELEASED_AT_ONCE: Final = 100
 _REBUILD_FROM: Final = 1024  # below this many waiters the dead ones cost less than a rebuild
 
 
-def fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+def fail(future: "asyncio.Future[Any] | Promise[Any]", error: BaseException) -> None:
     """Ends `future` with `error` unless it has ended; without asyncio's complaint if its caller is gone by then."""
     if not future.done():
         future.set_exception(error)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from sharedlogkv_replica.engine.promise import Promise
 from sharedlogkv_replica.engine.waiters import fail
 from sharedlogkv_replica.errors import LogUnavailable, ReplicaError
 
@@ -43,7 +44,7 @@ class Pending(Generic[T]):
     """
 
     item: T
-    future: "asyncio.Future[Any]"
+    future: "asyncio.Future[Any] | Promise[Any]"
     deadline: float
     size: int
 
@@ -62,6 +63,7 @@ class WriteQueue(Generic[T]):
         self._queue: collections.deque[Pending[T]] = collections.deque()
         self._size_bytes = 0
         self._expiry: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # kept: to ask for the running one is a system call
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -78,13 +80,16 @@ class WriteQueue(Generic[T]):
             return LogUnavailable(f"{len(self._queue)} writes ({self._size_bytes} bytes) already wait for the log")
         return None
 
-    def put(self, item: T, future: "asyncio.Future[Any]", *, size: int) -> None:
+    def put(self, item: T, future: "asyncio.Future[Any] | Promise[Any]", *, size: int) -> None:
         """Appends a write; its deadline counts from now."""
-        loop = asyncio.get_running_loop()
-        self._queue.append(Pending(item, future, loop.time() + self._limits.timeout_seconds, size))
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        timeout_seconds = self._limits.timeout_seconds
+        self._queue.append(Pending(item, future, loop.time() + timeout_seconds, size))
         self._size_bytes += size
         if self._expiry is None:
-            self._expiry = loop.call_later(self._limits.timeout_seconds, self._expire)
+            self._expiry = loop.call_later(timeout_seconds, self._expire)
 
     def pop(self) -> Pending[T]:
         """Removes the first write, which must be there; its caller may have given up meanwhile (`future.done()`)."""

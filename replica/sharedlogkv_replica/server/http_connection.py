@@ -22,6 +22,7 @@ from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_messages import (
     CONTINUE,
     Deferred,
+    Future,
     Handler,
     Request,
     Response,
@@ -263,7 +264,7 @@ class HttpConnection(asyncio.Protocol):
         self._short_way = False
         outcome.future.add_done_callback(self._finish)
 
-    def _finish(self, future: "asyncio.Future[object]") -> None:
+    def _finish(self, future: Future) -> None:
         """A deferred answer can be made."""
         deferred, request = self._active, self._active_request
         assert deferred is not None

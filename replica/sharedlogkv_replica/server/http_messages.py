@@ -1,7 +1,6 @@
 """Requests, responses and how a response becomes bytes (RFC 9110, RFC 9112). No IO here."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final, Protocol, TypeAlias
@@ -52,6 +51,26 @@ class Request:
     refusal: Response | None = None
 
 
+class Future(Protocol):
+    """What ends later: a future of asyncio, or what does the same for one listener."""
+
+    def add_done_callback(self, listener: Callable[[Any], object], /) -> None:
+        """Has `listener` called with this, in a later turn, once it has ended."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether it was given up."""
+        ...
+
+    def cancel(self) -> bool:
+        """Gives it up."""
+        ...
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """What it ends with."""
+        ...
+
+
 @dataclass(slots=True)
 class Deferred:
     """An answer that comes later.
@@ -63,8 +82,8 @@ class Deferred:
         abandonable: the future may be cancelled once the client is gone.
     """
 
-    future: "asyncio.Future[Any]"
-    finish: Callable[["asyncio.Future[Any]"], Response]
+    future: Future
+    finish: Callable[[Any], Response]
     abandonable: bool
 
 

@@ -43,6 +43,7 @@ from sharedlogkv_replica.engine.peer_wire import (
     write_of,
 )
 from sharedlogkv_replica.engine.peers import PeerCounters, PeerLimits, PeerService
+from sharedlogkv_replica.engine.promise import Promise
 from sharedlogkv_replica.errors import NoLeader, OutcomeUnknown, PeerFault, PeerRefused, ReplicaError
 
 logger = logging.getLogger(__name__)
@@ -209,22 +210,22 @@ class PeerConnection(asyncio.Protocol):
         if self._server.stopping:
             self._answer(answer_of(number, NoLeader("the leader stops")))
             return
-        future = self._server.service.write(write_of(question), timeout_seconds=question.timeout_seconds)
+        written = self._server.service.write(write_of(question), timeout_seconds=question.timeout_seconds)
         size = question_bound_bytes(question)
         self._unanswered += 1
         self._unanswered_bytes += size
-        future.add_done_callback(functools.partial(self._finish, number, size))
+        written.add_done_callback(functools.partial(self._finish, number, size))
 
-    def _finish(self, number: int, size: int, future: "asyncio.Future[WriteResult]") -> None:
+    def _finish(self, number: int, size: int, written: Promise[WriteResult]) -> None:
         """A write has ended."""
         self._unanswered -= 1
         self._unanswered_bytes -= size
         if self._ended:
             return
-        error = OutcomeUnknown("the leader gave the write up") if future.cancelled() else future.exception()
+        error = OutcomeUnknown("the leader gave the write up") if written.cancelled() else written.exception()
         if error is not None and not isinstance(error, ReplicaError):
             logger.error("a peer's write failed on a bug", exc_info=error)
-        self._answer(answer_of(number, future.result() if error is None else error))
+        self._answer(answer_of(number, written.result() if error is None else error))
         if self._read_paused:
             self._settle_pace()
 

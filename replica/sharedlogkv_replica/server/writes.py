@@ -1,6 +1,5 @@
 """Carries out puts and deletes: what a request asks for, and how what became of it is told."""
 
-import asyncio
 import functools
 import time
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.core.writes import Condition, ConditionFailed, RequestMismatch, Write, WriteResult, Written
+from sharedlogkv_replica.engine.promise import Promise
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.errors import LogRefused, LogUnavailable, NoLeader, OutcomeUnknown, RecordTooLarge
 from sharedlogkv_replica.server import preconditions
@@ -56,14 +56,14 @@ class Writes:
         identified = None
         if name is not None:
             identified = preconditions.identify_request(name, key=key, value=value, condition=condition)
-        future = self._replica.write(Write(key, value, condition, identified))
+        written = self._replica.write(Write(key, value, condition, identified))
         finish = functools.partial(self._finish, self._replica.identity, started)
-        return Deferred(future, finish, abandonable=False)
+        return Deferred(written, finish, abandonable=False)
 
-    def _finish(self, log: LogIdentity, started: float, future: "asyncio.Future[WriteResult]") -> Response:
+    def _finish(self, log: LogIdentity, started: float, written: Promise[WriteResult]) -> Response:
         self._counters.write_seconds.observe(time.monotonic() - started)
         try:
-            result = future.result()
+            result = written.result()
         except RecordTooLarge as error:
             return problem("value-too-large", str(error))
         except OutcomeUnknown as error:
