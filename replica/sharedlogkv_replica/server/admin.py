@@ -10,7 +10,7 @@ import orjson
 from sharedlogkv_replica.core.modes import Reason
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.errors import LogRefused, LogUnavailable, NoLeader, OutcomeUnknown
-from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request, Response
+from sharedlogkv_replica.server.http_messages import Deferred, Outcome, PlainPut, Request, Response
 from sharedlogkv_replica.server.problems import Refused, problem
 from sharedlogkv_replica.server.targets import parse_query, split_target
 
@@ -55,6 +55,11 @@ class AdminHandler:
     def plain_get(self, target: bytes, token: bytes | None) -> bytes | None:
         """Nothing here is asked for often enough to deserve a short way."""
         del target, token
+        return None
+
+    def plain_put(self, target: bytes, body: bytes) -> PlainPut | None:
+        """None: nothing is put here."""
+        del target, body
         return None
 
     def admit(self, request: Request) -> Response | None:

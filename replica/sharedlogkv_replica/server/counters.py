@@ -41,6 +41,7 @@ class HttpCounters:
 
     Attributes:
         plain_reads: GETs answered 200 straight from the map; part of what `requests()` gives.
+        plain_puts: PUTs that went the short way and were answered 204; likewise.
         received_bytes: read from clients, headers included.
         sent_bytes: written to clients, headers included.
         open_connections: now.
@@ -56,14 +57,15 @@ class HttpCounters:
     """
 
     __slots__ = (
-        "_requests", "accepted_connections", "held_body_bytes", "open_connections", "plain_reads", "read_timeouts",
-        "read_wait_seconds", "read_waits", "received_bytes", "refused_connections", "sent_bytes",
-        "shed_reads", "slow_client_aborts", "write_seconds",
+        "_requests", "accepted_connections", "held_body_bytes", "open_connections", "plain_puts", "plain_reads",
+        "read_timeouts", "read_wait_seconds", "read_waits", "received_bytes", "refused_connections",
+        "sent_bytes", "shed_reads", "slow_client_aborts", "write_seconds",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._requests = [[0] * len(STATUS_CLASSES) for _ in METHODS]
         self.plain_reads = 0
+        self.plain_puts = 0
         self.received_bytes = 0
         self.sent_bytes = 0
         self.open_connections = 0
@@ -83,12 +85,13 @@ class HttpCounters:
 
     def count_served(self) -> int:
         """Requests carried out so far, whatever the answer: all but the reads turned away."""
-        return sum(map(sum, self._requests)) + self.plain_reads - self.shed_reads
+        return sum(map(sum, self._requests)) + self.plain_reads + self.plain_puts - self.shed_reads
 
     def requests(self) -> Iterator[tuple[str, str, int]]:
         """Answers so far, as (method, status class, count), over the closed set of both; zeros are left out."""
+        plain = {("GET", "2xx"): self.plain_reads, ("PUT", "2xx"): self.plain_puts}
         for method, row in zip(METHODS, self._requests, strict=True):
             for status_class, count in zip(STATUS_CLASSES, row, strict=True):
-                answers = count + self.plain_reads if (method, status_class) == ("GET", "2xx") else count
+                answers = count + plain.get((method, status_class), 0)
                 if answers:
                     yield method, status_class, answers

@@ -10,7 +10,8 @@ Invariants:
 Most requests of most clients are a GET without any header field that matters but a token, answered from memory. They
 take the short way (`take_plain`): no request object, no queue. And most clients send the same header with every request
 of a connection: once the reader has found one plain, `_tail` remembers what followed the target, and a request that is
-the same but for its target is not parsed at all.
+the same but for its target is not parsed at all. A PUT that has nothing else that matters goes the same way
+(`take_plain_put`, `repeated_put`); only its answer comes later.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from sharedlogkv_replica.server.http_messages import (
     Deferred,
     Future,
     Handler,
+    PlainPut,
     Request,
     Response,
     render_head,
@@ -31,6 +33,7 @@ from sharedlogkv_replica.server.http_messages import (
 from sharedlogkv_replica.server.http_reader import HEAD, IDLE, PIECE_BYTES, RequestReader
 from sharedlogkv_replica.server.limits import Limits
 from sharedlogkv_replica.server.problems import problem, report_bug
+from sharedlogkv_replica.server.repeated_put import RepeatedPut
 
 _TAIL_BYTES: Final = 2048  # remembered by each connection
 _FLUSH_ANSWERS: Final = 16  # with plain answers of at most 32 KiB each this bounds what one event collects
@@ -60,7 +63,8 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active", "_active_request", "_client_done", "_clock", "_counters", "_ended", "_ended_at", "_handler",
-        "_held", "_limits", "_out", "_plain", "_plain_get", "_plain_token", "_read_paused", "_reader", "_server",
+        "_held", "_limits", "_out", "_plain", "_plain_get", "_plain_put", "_plain_token", "_put_request",
+        "_read_paused", "_reader", "_repeated_put", "_server",
         "_short_way", "_stalled_bytes", "_stalled_since", "_tail", "_tail_token", "_transport", "_waiting",
         "_waiting_bytes", "_write_paused",
     )  # fmt: skip
@@ -69,6 +73,9 @@ class HttpConnection(asyncio.Protocol):
         self._server = server
         self._handler = server.handler
         self._plain_get = server.handler.plain_get
+        self._plain_put = server.handler.plain_put
+        self._repeated_put: RepeatedPut | None = None
+        self._put_request = Request(b"PUT", b"")  # stands for every PUT that goes the short way: at most one is active
         self._limits = server.limits
         self._clock = server.clock
         self._counters = server.counters
@@ -82,7 +89,7 @@ class HttpConnection(asyncio.Protocol):
         self._plain_token: bytes | None = None
         self._tail_token: bytes | None = None
 
-        self._active: Deferred | None = None
+        self._active: Deferred | PlainPut | None = None
         self._active_request: Request | None = None
         self._waiting: collections.deque[Request] = collections.deque()
         self._waiting_bytes = 0
@@ -117,6 +124,8 @@ class HttpConnection(asyncio.Protocol):
                 counters.sent_bytes += len(answer)
                 self._transport.write(answer)
                 return
+        elif self._short_way and self._repeated_put is not None and self._take_repeated_put(data):
+            return
         if reader.deaf:
             return
         if self._held or len(data) > PIECE_BYTES:
@@ -126,8 +135,8 @@ class HttpConnection(asyncio.Protocol):
             between = reader.phase == IDLE
             self._plain = False
             reader.feed(data)
-            if self._plain and between and len(self._out) == 1:
-                self._remember_tail(data)
+            if self._plain and between:
+                self._remember(data)
         if self._out:
             self._flush()
 
@@ -162,6 +171,30 @@ class HttpConnection(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self._advance)
 
     # --- reading ---
+
+    def _take_repeated_put(self, data: bytes) -> bool:
+        """Takes `data` as one PUT, if it is the one that the client repeats and its body has room."""
+        assert self._repeated_put is not None
+        reader, counters = self._reader, self._counters
+        found = self._repeated_put.match(data) if reader.phase == IDLE and len(data) <= PIECE_BYTES else None
+        if found is None:
+            return False
+        target, body = found
+        if (
+            len(body) > self._handler.body_limit_bytes
+            or counters.held_body_bytes + len(body) > self._limits.bodies_bytes
+            or not self.take_plain_put(target, body)
+        ):
+            return False
+        reader.since = self._clock.now
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Keeps what the requests like `data` have in common, if that is one plain request and nothing else."""
+        if self._active is not None and self._active_request is self._put_request and not self._out:
+            self._repeated_put = RepeatedPut.learn(data)
+        elif self._active is None and len(self._out) == 1:
+            self._remember_tail(data)
 
     def _remember_tail(self, data: bytes) -> None:
         """Keeps what follows the target in `data`, if that is one plain GET and nothing else.
@@ -230,6 +263,19 @@ class HttpConnection(asyncio.Protocol):
             self._flush()
         return True
 
+    def take_plain_put(self, target: bytes, body: bytes) -> bool:
+        """Begins `PUT target`, if it is its turn and the handler can."""
+        if not self._short_way:
+            return False
+        put = self._plain_put(target, body)
+        if put is None:
+            return False
+        self._plain = True
+        self._active, self._active_request = put, self._put_request
+        self._short_way = False
+        put.future.add_done_callback(self._finish_put)
+        return True
+
     def invite_body(self) -> None:
         """Says `100 Continue`; behind other answers the client waits in vain and then sends the body anyway."""
         if self._active is None and not self._waiting:
@@ -263,6 +309,30 @@ class HttpConnection(asyncio.Protocol):
         self._active, self._active_request = outcome, request
         self._short_way = False
         outcome.future.add_done_callback(self._finish)
+
+    def _finish_put(self, future: Future) -> None:
+        """The answer to a plain PUT can be made; as `_finish`, in short where all is as usual."""
+        put = self._active
+        if self._ended or not self._put_request.keep_alive or future.cancelled() or isinstance(put, Deferred | None):
+            self._finish(future)
+            return
+        try:
+            answer = put.finish_plain()
+        except Exception as error:  # noqa: BLE001 # as in `_answer`
+            bug = report_bug(error)
+            self._active = Deferred(future, lambda _: bug, abandonable=False)
+            answer = None
+        if answer is None:
+            self._finish(future)
+            return
+        self._active = self._active_request = None
+        self._reader.since = self._clock.now
+        self._out.append(answer)
+        if self._waiting or self._held or self._write_paused or self._read_paused:
+            self._advance()
+        else:
+            self._flush()
+            self._short_way = not self._reader.deaf and not self._server.draining
 
     def _finish(self, future: Future) -> None:
         """A deferred answer can be made."""

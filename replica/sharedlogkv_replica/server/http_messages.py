@@ -90,6 +90,28 @@ class Deferred:
 Outcome: TypeAlias = Response | Deferred
 
 
+class PlainPut(Protocol):
+    """A PUT that went the short way, and whose answer comes later; a `Deferred` that knows a quicker answer."""
+
+    @property
+    def future(self) -> Future:
+        """As `Deferred.future`."""
+        ...
+
+    @property
+    def abandonable(self) -> bool:
+        """As `Deferred.abandonable`."""
+        ...
+
+    def finish_plain(self) -> bytes | None:
+        """The whole answer, on a connection that stays, if the write has succeeded as most do; None: ask `finish`."""
+        ...
+
+    def finish(self, future: Any, /) -> Response:
+        """As `Deferred.finish`."""
+        ...
+
+
 class Handler(Protocol):
     """What a server serves. All methods run on the event loop and must not block."""
 
@@ -112,6 +134,14 @@ class Handler(Protocol):
         Only asked when the request bears none of the noted fields but `Host` and perhaps `SLKV-Token`, whose value
         `token` is. None means: ask `handle`, and is the only answer to a target with any byte that is not in
         `PLAIN_TARGET`: it may not have been parsed.
+        """
+        ...
+
+    def plain_put(self, target: bytes, body: bytes) -> PlainPut | None:
+        """What becomes of `PUT target` on a connection that stays, if that is to be seen at once.
+
+        Only asked when the request bears none of the noted fields but `Host`, `Content-Length` and perhaps
+        `SLKV-Token`, and its body is within `body_limit_bytes`. None means: ask `handle`, as with `plain_get`.
         """
         ...
 

@@ -30,11 +30,18 @@ HEAD: Final = 1
 BODY: Final = 2
 
 
+_LENGTH_ALONE: Final = frozenset({b"content-length"})
+
+
 class RequestSink(Protocol):
     """Where requests go."""
 
     def take_plain(self, target: bytes, token: bytes | None) -> bool:
         """Answers `GET target` without fields that matter but a token, if it can be done at once; False: use `take`."""
+        ...
+
+    def take_plain_put(self, target: bytes, body: bytes) -> bool:
+        """Begins `PUT target` without fields that matter but length and token, if it can be; False: use `take`."""
         ...
 
     def take(self, request: Request) -> None:
@@ -186,10 +193,25 @@ class RequestReader:
             and self._sink.take_plain(self._target, self._token)
         ):
             self.phase = IDLE
+        elif self._take_plain_put():
+            self._drop_body()
+            self.phase = IDLE
+            self.since = self._clock.now
         elif self._upgrade_with_body:
             self._upgrade_with_body = False  # the parser believes that an upgrade has no body; it is still to come
         else:
             self._take_whole()
+
+    def _take_plain_put(self) -> bool:
+        """Whether the request that is whole is a plain PUT, and was taken as one."""
+        return (
+            self._headers.keys() == _LENGTH_ALONE
+            and self._hosts == 1
+            and self._parser.get_method() == b"PUT"
+            and self._parser.should_keep_alive()
+            and self._parser.get_http_version() == "1.1"
+            and self._sink.take_plain_put(self._target, b"".join(self._body))
+        )
 
     # --- what they have in common ---
 

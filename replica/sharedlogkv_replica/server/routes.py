@@ -9,12 +9,13 @@ import importlib.resources
 from collections.abc import Callable
 from typing import Final
 
+from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, RESERVED_PREFIX, Position
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.server import listing, preconditions, reads
 from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
-from sharedlogkv_replica.server.http_messages import PLAIN_TARGET, Outcome, Request, Response
+from sharedlogkv_replica.server.http_messages import PLAIN_TARGET, Outcome, PlainPut, Request, Response
 from sharedlogkv_replica.server.problems import Refused, problem, refuse_fields
 from sharedlogkv_replica.server.reads import ReadPolicy, Reads, refuse_unless_ready
 from sharedlogkv_replica.server.shedding import Get, Shedding
@@ -65,7 +66,8 @@ class DataHandler:
         replica.guard.on_change = self._settle_shedding
         self._clock = clock
         self._reads = Reads(replica, counters=counters, policy=policy)
-        self._writes = Writes(replica, counters=counters)
+        self._writes = Writes(replica, counters=counters, clock=clock)
+        self._takes_writes = replica.write_mode is not WriteMode.READ_ONLY
         self._openapi = importlib.resources.files("sharedlogkv_replica").joinpath("openapi.yaml").read_bytes()
         self._plain_head = b""
         self._plain_date = b""
@@ -108,6 +110,22 @@ class DataHandler:
         self._plain_head = b"".join(
             (b"HTTP/1.1 200 OK\r\n", self._plain_date, _FRESHNESS, _VALUE_TYPE, state_lines(replica), b'ETag: "')
         )
+
+    def plain_put(self, target: bytes, body: bytes) -> PlainPut | None:
+        """Begins a plain PUT of a key that needs no decoding; None for everything else.
+
+        All checks of the long way are here, or can't fail: a plain target spells no reserved key, and without header
+        fields there is no condition.
+        """
+        if (
+            target[:7] != KEY_PATH
+            or not 7 < len(target) <= _PLAIN_TARGET_BYTES
+            or target.translate(None, PLAIN_TARGET)
+            or not self._follower.standing.ready
+            or not self._takes_writes
+        ):
+            return None
+        return self._writes.put(target[7:], body)
 
     def _settle_shedding(self) -> None:
         """Puts the shedding in front of the map's look-up, or takes it away."""

@@ -5,17 +5,45 @@ import time
 from collections.abc import Callable
 
 from sharedlogkv_replica.core.modes import WriteMode
+from sharedlogkv_replica.core.records import Offset, Position
 from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.core.writes import Condition, ConditionFailed, RequestMismatch, Write, WriteResult, Written
 from sharedlogkv_replica.engine.promise import Promise
 from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.errors import LogRefused, LogUnavailable, NoLeader, OutcomeUnknown, RecordTooLarge
 from sharedlogkv_replica.server import preconditions
+from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request, Response
 from sharedlogkv_replica.server.problems import Refused, problem, refuse_fields
 from sharedlogkv_replica.server.reads import refuse_unless_ready
 from sharedlogkv_replica.server.state_lines import lag_line, tag_line, token_line
+
+
+class PutInHand:
+    """A put that went the short way; implements `PlainPut`."""
+
+    __slots__ = ("_log", "_started", "_writes", "abandonable", "future")
+
+    def __init__(self, writes: "Writes", log: LogIdentity, started: float, written: Promise[WriteResult]) -> None:
+        self._writes = writes
+        self._log = log
+        self._started = started
+        self.future = written
+        self.abandonable = False
+
+    def finish_plain(self) -> bytes | None:
+        """See `PlainPut`."""
+        written = self.future
+        if written.exception() is None:
+            result = written.result()
+            if isinstance(result, Written) and not result.repeated:
+                return self._writes.finish_plain(self._log, self._started, result.offset)
+        return None
+
+    def finish(self, written: Promise[WriteResult], /) -> Response:
+        """See `PlainPut`."""
+        return self._writes.finish(self._log, self._started, written)
 
 
 class Writes:
@@ -24,11 +52,23 @@ class Writes:
     Args:
         replica: which takes them.
         counters: where they are timed.
+        clock: gives the `Date` of plain answers.
     """
 
-    def __init__(self, replica: Replica, *, counters: HttpCounters) -> None:
+    def __init__(self, replica: Replica, *, counters: HttpCounters, clock: CoarseClock) -> None:
         self._replica = replica
+        self._follower = replica.follower
         self._counters = counters
+        self._clock = clock
+        self._plain_log: LogIdentity | None = None
+        self._plain_position: Position | None = None
+        self._plain_date = b""
+        self._plain_answer = b""
+
+    def put(self, key: bytes, value: bytes) -> "PutInHand":
+        """Begins an unconditional put of a client that gave it no id, after every check."""
+        started = time.monotonic()
+        return PutInHand(self, self._replica.identity, started, self._replica.write(Write(key, value)))
 
     def route(self, request: Request, key: bytes) -> Callable[[], Outcome]:
         """What carries `request` out, after every check that needs no body.
@@ -57,10 +97,11 @@ class Writes:
         if name is not None:
             identified = preconditions.identify_request(name, key=key, value=value, condition=condition)
         written = self._replica.write(Write(key, value, condition, identified))
-        finish = functools.partial(self._finish, self._replica.identity, started)
+        finish = functools.partial(self.finish, self._replica.identity, started)
         return Deferred(written, finish, abandonable=False)
 
-    def _finish(self, log: LogIdentity, started: float, written: Promise[WriteResult]) -> Response:
+    def finish(self, log: LogIdentity, started: float, written: Promise[WriteResult]) -> Response:
+        """The answer to a write, begun at `started` (monotonic) while `log` was followed, that has ended."""
         self._counters.write_seconds.observe(time.monotonic() - started)
         try:
             result = written.result()
@@ -84,6 +125,25 @@ class Writes:
                     "idempotency-key-reused",
                     "an earlier write had this Idempotency-Key, and asked for something else; take a new one per write",
                 )
+
+    def finish_plain(self, log: LogIdentity, started: float, offset: Offset) -> bytes:
+        """The whole answer to a put that is in the log at `offset`, on a connection that stays; as `finish` makes it.
+
+        All but the offset is the same for all puts of one batch. So its `SLKV-Lag-Ms` is that of the first of them.
+        """
+        self._counters.write_seconds.observe(time.monotonic() - started)
+        self._counters.plain_puts += 1
+        position = self._follower.lag.position
+        if self._plain_position != position or self._plain_date is not self._clock.date_line or self._plain_log != log:
+            self._build_plain_answer(log)
+        return self._plain_answer % (offset, offset)
+
+    def _build_plain_answer(self, log: LogIdentity) -> None:
+        self._plain_log, self._plain_date, self._plain_position = log, self._clock.date_line, self._replica.position
+        token = f"SLKV-Token: {log.log_id}:{log.partition}:".encode("ascii")
+        lag = lag_line(self._replica)
+        status = b"HTTP/1.1 204 No Content\r\n"
+        self._plain_answer = b"".join((status, self._plain_date, token, b"%d\r\n", lag, b'ETag: "%d"\r\n\r\n'))
 
     def _report_failed_condition(self, log: LogIdentity, failed: ConditionFailed) -> Response:
         """The answer to a write that did not happen; a read of the key's version, so with the token of that read."""

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.core.records import Entry
 from tests.support.eventually import eventually
 from tests.support.http import request, serving
@@ -67,6 +68,35 @@ async def test_a_plain_get_is_counted_and_says_all_that_a_full_answer_says() -> 
         await service.put("b", b"2")
         later = await client.ask("GET", "/v1/kv/a")
         assert (later.header("etag"), later.header("slkv-token")) == ('"0"', f"{service.log_id}:0:1")
+
+
+@pytest.mark.parametrize("mode", [WriteMode.LEADER, WriteMode.LEADERLESS])
+async def test_a_plain_put_is_counted_and_says_all_that_a_full_answer_says(mode: WriteMode) -> None:
+    async with serving(write_mode=mode) as service:
+        client = await service.connect()
+        plain = [await client.ask("PUT", "/v1/kv/a", body=b"%d" % number) for number in range(3)]
+        full = await client.ask("PUT", "/v1/kv/%61", body=b"3")
+        assert service.counters.plain_puts == 3
+        for reply in (*plain, full):
+            assert reply.status == 204
+            assert reply.header("slkv-token") == f"{service.log_id}:0:" + (reply.header("etag") or "").strip('"')
+            assert [name for name, _ in reply.headers] == [name for name, _ in full.headers]
+        assert list(service.counters.requests()) == [("PUT", "2xx", 4)]
+        assert sum(service.counters.write_seconds.counts) == 4
+        assert (await client.ask("GET", "/v1/kv/a", slkv_token=full.header("slkv-token") or "")).body == b"3"
+
+
+async def test_a_remembered_put_does_not_write_what_is_another_request() -> None:
+    async with serving() as service:
+        client = await service.connect()
+        assert (await client.ask("PUT", "/v1/kv/a", body=b"1")).status == 204
+        assert (await client.ask("PUT", "/v1/kv/a%20b", body=b"2")).status == 204
+        assert (await client.ask("PUT", "/v1/kv/", body=b"3")).status == 400
+        assert (await client.ask("PUT", "/v1/kv/a?x=1", body=b"4")).status == 400
+        assert (await client.ask("PUT", "/v1/kv", body=b"5")).status == 405
+        assert (await client.ask("PUT", f"/v1/kv/{'k' * 4097}", body=b"6")).status == 414
+        assert (await client.ask("GET", "/v1/kv/a")).body == b"1"
+        assert (await client.ask("GET", "/v1/kv/a%20b")).body == b"2"
 
 
 async def test_a_remembered_header_does_not_answer_what_is_another_request() -> None:

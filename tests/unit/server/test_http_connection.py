@@ -8,13 +8,34 @@ import pytest
 from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_connection import HttpConnection
-from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request, Response
+from sharedlogkv_replica.server.http_messages import Deferred, Outcome, PlainPut, Request, Response
 from sharedlogkv_replica.server.http_server import HttpServer
 from sharedlogkv_replica.server.limits import Limits
 from tests.support.http import request
 from tests.support.transport import RecordingTransport
 
 pytestmark = pytest.mark.asyncio
+
+
+class ScriptedPut:
+    """A put that is answered as the test says: plainly with its body, at length, or with a bug."""
+
+    abandonable = False
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def finish_plain(self) -> bytes | None:
+        if self.future.result() == "bug":
+            raise ZeroDivisionError
+        if self.future.result() == "plain":
+            return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(self.body), self.body)
+        return None
+
+    def finish(self, future: object, /) -> Response:
+        del future
+        return Response(200, b"", b"at length")
 
 
 class ScriptedHandler:
@@ -27,6 +48,7 @@ class ScriptedHandler:
         self.handled: list[bytes] = []
         self.promises: list[asyncio.Future[bytes]] = []
         self.tokens: list[bytes | None] = []
+        self.puts: list[ScriptedPut] = []
 
     def plain_get(self, target: bytes, token: bytes | None) -> bytes | None:
         """One of the answers of a script."""
@@ -34,6 +56,13 @@ class ScriptedHandler:
         if target == b"/plain-bug":
             raise ZeroDivisionError
         return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain" if target == b"/plain" else None
+
+    def plain_put(self, target: bytes, body: bytes) -> PlainPut | None:
+        """Takes PUTs of `/plain`, which the test ends."""
+        if target != b"/plain":
+            return None
+        self.puts.append(ScriptedPut(body))
+        return self.puts[-1]
 
     def admit(self, request: Request) -> Response | None:
         """Everything is admitted."""
@@ -218,3 +247,89 @@ async def test_a_connection_that_ends_reads_again_to_see_its_client_go() -> None
     await turn()
     assert transport.ended
     assert transport.is_reading()
+
+
+PUT = request("PUT", "/plain", body=b"value")
+
+
+async def test_a_plain_put_is_begun_once_and_answered_when_it_has_ended() -> None:
+    handler, connection, transport = connect()
+    for number in range(3):  # parsed the first time, recognised then
+        body = b"x" * 10**number
+        connection.data_received(request("PUT", "/plain", body=body))
+        assert transport.output == b""
+        handler.puts[-1].future.set_result("plain")
+        await turn()
+        assert transport.output.endswith(b"\r\n\r\n" + body)
+        transport.written.clear()
+    assert [put.body for put in handler.puts] == [b"x", b"x" * 10, b"x" * 100]
+    assert handler.handled == []
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["parsed", "recognised"])
+async def test_a_plain_put_that_does_not_end_as_most_do_is_answered_at_length(*, known: bool) -> None:
+    handler, connection, transport = connect()
+    if known:
+        connection.data_received(PUT)
+        handler.puts[0].future.set_result("plain")
+        await turn()
+    connection.data_received(PUT)
+    handler.puts[-1].future.set_result("otherwise")
+    await turn()
+    assert transport.written[-1].endswith(b"at length")
+    connection.data_received(NOW)
+    assert transport.written[-1].endswith(b"now")
+
+
+async def test_a_bug_in_a_plain_put_is_answered_and_ends_the_connection() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(PUT)
+    handler.puts[0].future.set_result("bug")
+    await turn()
+    assert b" 500 " in transport.output
+    assert b"Connection: close" in transport.output
+    assert transport.ended
+
+
+async def test_what_comes_behind_a_plain_put_waits_for_its_answer() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(PUT)
+    connection.data_received(NOW + PLAIN + PUT)
+    assert transport.output == b""
+    handler.puts[0].future.set_result("plain")
+    await turn()
+    assert transport.output.index(b"value") < transport.output.index(b"now")
+    assert transport.output.count(b"HTTP/1.1 200 OK") == 4
+    assert handler.handled == [b"/now", b"/plain", b"/plain"]
+
+
+async def test_a_client_that_sends_no_more_still_gets_the_answer_to_its_put() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(PUT)
+    assert connection.eof_received()
+    handler.puts[0].future.set_result("plain")
+    await turn()
+    assert b"Connection: close" in transport.output
+    assert transport.output.endswith(b"at length")
+
+
+async def test_a_put_whose_client_is_gone_is_not_given_up() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(PUT)
+    connection.connection_lost(None)
+    assert not handler.puts[0].future.cancelled()
+    handler.puts[0].future.set_result("plain")
+    await turn()
+    assert transport.output == b""
+
+
+async def test_a_recognised_put_that_is_too_large_is_refused_like_any_other() -> None:
+    handler, connection, transport = connect()
+    handler.body_limit_bytes = 10
+    for size in (10, 11):
+        connection.data_received(request("PUT", "/plain", body=b"x" * size))
+        if size == 10:
+            handler.puts[0].future.set_result("plain")
+            await turn()
+    assert len(handler.puts) == 1
+    assert b" 413 " in transport.output

@@ -1,0 +1,60 @@
+r"""Recognises the PUT that a client repeats: all but its target, its length and its body is what the parser saw before.
+
+Most clients send the same header with every PUT of a connection. Once the parser has found one of them plain, a request
+that differs in those three alone is plain as well, and needs no parser: where its parts end is known.
+
+    PUT /target HTTP/1.1\r\n ... Content-Length: 100\r\n ... \r\n\r\n body
+    ~~~~       ~~~~~~~~~~~~ before ~~~~~~~~~~~~~~~   ~~~~~ after ~~~~~
+"""
+
+import re
+from typing import Final, NamedTuple, Self
+
+_HEAD_BYTES: Final = 2048  # remembered by each connection
+_LENGTH_DIGITS: Final = 9  # of a body that comes with its head in one piece: far fewer
+_METHOD: Final = b"PUT /"
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})[ \t]*\r\n" % _LENGTH_DIGITS, re.IGNORECASE)
+
+
+class RepeatedPut(NamedTuple):
+    """What two PUTs have in common.
+
+    Attributes:
+        before: what follows the target, up to the digits of the length.
+        after: what follows those, up to the body.
+    """
+
+    before: bytes
+    after: bytes
+
+    @classmethod
+    def learn(cls, data: bytes) -> Self | None:
+        """What to look for, after `data` was found to be plain PUTs; None where that is not exactly one."""
+        if data[: len(_METHOD)] != _METHOD:
+            return None
+        target_end, head_end = data.find(b" ", len(_METHOD)), data.find(b"\r\n\r\n")
+        lengths = list(_LENGTH.finditer(data, 0, head_end + 2))
+        if not 0 < target_end < head_end <= target_end + _HEAD_BYTES or len(lengths) != 1:
+            return None
+        body_start, (digits_start, digits_end) = head_end + 4, lengths[0].span(1)
+        if digits_start < target_end or int(lengths[0][1]) != len(data) - body_start:
+            return None
+        return cls(data[target_end:digits_start], data[digits_end:body_start])
+
+    def match(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """Target and body of `data`, if that is one such PUT and nothing else.
+
+        The target ends at the first space. Nobody has looked at its bytes yet.
+        """
+        before, after = self
+        target_end = data.find(b" ", 5)
+        digits_start = target_end + len(before)
+        if target_end < 0 or data[:5] != _METHOD or not data.startswith(before, target_end):
+            return None
+        digits_end = data.find(after, digits_start, digits_start + _LENGTH_DIGITS + len(after))
+        if digits_end < 0:
+            return None
+        digits, body = data[digits_start:digits_end], data[digits_end + len(after) :]
+        if not digits.isdigit() or int(digits) != len(body):
+            return None
+        return data[4:target_end], body
