@@ -327,12 +327,13 @@ class HttpConnection(asyncio.Protocol):
             return
         self._active = self._active_request = None
         self._reader.since = self._clock.now
-        self._out.append(answer)
-        if self._waiting or self._held or self._write_paused or self._read_paused:
+        if self._waiting or self._held or self._write_paused or self._read_paused or self._transport.is_closing():
+            self._out.append(answer)
             self._advance()
-        else:
-            self._flush()
+        else:  # nothing waits, so nothing is collected either
             self._short_way = not self._reader.deaf and not self._server.draining
+            self._counters.sent_bytes += len(answer)
+            self._transport.write(answer)
 
     def _finish(self, future: Future) -> None:
         """A deferred answer can be made."""
