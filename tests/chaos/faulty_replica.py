@@ -8,7 +8,7 @@ A fault is a subclass that is put in the place of a part of the program; the pro
 import asyncio
 import sys
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -67,11 +67,11 @@ class UnfencedWriter(KafkaFencedWriter):
         super().__init__(*arguments, transactional_id=own, admit=admit, **others)
 
     async def claim(
-        self, compose: Callable[[Writer], Entry], *, predecessor: Writer | None, timeout_seconds: float
+        self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int], timeout_seconds: float
     ) -> Claimed:
-        """Claims without a look at the predecessor, whose id it would have to shut out by hand."""
-        del predecessor
-        return await super().claim(compose, predecessor=None, timeout_seconds=timeout_seconds)
+        """Claims, and says that the others were shut out, and does nothing of the kind."""
+        del enlisted
+        return await super().claim(compose, enlisted=(), timeout_seconds=timeout_seconds)
 
 
 def _read_stale() -> None:

@@ -1,23 +1,33 @@
 """Watches the log while a run goes on, as a plain Kafka consumer: what it says about terms is the truth of the matter.
 
-The fence, read off the log itself: once a claim or a resignation is in it, nothing of an earlier term follows. And each
-of a leader's batches is in it once.
+The fence, read off the log itself: once a claim or a resignation is in it, nothing of an earlier term follows, but
+under a producer id that the claim left open; and then the claim is not led with. And each of a leader's batches is in
+it once.
 """
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from sharedlogkv_replica.core.leadership import LEADERSHIP_KEY, STAMP_KEY, Claim, Resign, Stamp, decode_leadership
-from sharedlogkv_replica.core.records import BARRIER_KEY
+from sharedlogkv_replica.core.leadership import (
+    Claim,
+    Enlisted,
+    LeadershipRecord,
+    Resign,
+    Retired,
+    Stamp,
+    decode_leadership,
+)
+from sharedlogkv_replica.core.records import RESERVED_PREFIX
 from tests.support.waiting import wait_until
 
 _POLL_SECONDS: Final = 0.2
+_OVER: Final = -1  # no term, and none can be written in before the next claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +36,40 @@ class Seen:
 
     offset: int
     at: int
-    record: Claim | Resign | Stamp
+    record: LeadershipRecord
 
 
 def check_fence(seen: Sequence[Seen]) -> list[str]:
     """Every breach, in words: records of a term that is over, and batches that are there twice."""
-    term: int | None = None
+    terms: dict[int, int] = {}  # by producer id, the one that may be written in
     batches: set[tuple[int, int]] = set()
     found = []
     for entry in seen:
         match entry.record:
-            case Claim():
-                term = entry.offset
-            case Stamp(term=of, batch=batch):
-                if of != term:
-                    found.append(f"batch {batch} of term {of} is at {entry.offset}, in term {term}")
+            case Claim(writer=writer):
+                terms[writer.producer_id] = entry.offset
+            case Retired(producer_id=producer_id):
+                terms.pop(producer_id, None)
+            case Stamp(term=of, batch=batch, records=records):
+                if of not in terms.values():
+                    found.append(f"batch {batch} of term {of} is at {entry.offset}, in term {_words(terms)}")
                 elif (of, batch) in batches:
                     found.append(f"batch {batch} of term {of} is there again, at {entry.offset}")
+                elif records and of == max(terms.values()) and len(terms) > 1:
+                    found.append(f"term {of} is led at {entry.offset}, and could be written in of {_words(terms)}")
                 batches.add((of, batch))
-            case Resign(term=of):
-                if of != term:
-                    found.append(f"the resignation of term {of} is at {entry.offset}, in term {term}")
-                else:
-                    term = None
+            case Resign(term=of, claim=claim):
+                if of not in terms.values():
+                    found.append(f"the resignation of term {of} is at {entry.offset}, in term {_words(terms)}")
+                elif len(terms) == 1:
+                    terms[claim.writer.producer_id] = _OVER
+            case Enlisted():
+                pass
     return found
+
+
+def _words(terms: Mapping[int, int]) -> str:
+    return ", ".join(str(term) for term in sorted(terms.values()) if term != _OVER) or "None"
 
 
 class LogWatch:
@@ -116,12 +136,12 @@ class LogWatch:
                     continue
                 key, offset = message.key(), message.offset()
                 assert offset is not None
-                if key in (LEADERSHIP_KEY, STAMP_KEY):
-                    assert isinstance(key, bytes)
+                assert not isinstance(key, str)
+                if key is not None and key.startswith(RESERVED_PREFIX):
                     record = decode_leadership(key, message.value())
                     if record is not None:
                         self.seen.append(Seen(offset, time.monotonic_ns(), record))
-                elif key is not None and key != BARRIER_KEY:
+                elif key is not None:
                     self.records += 1
                     self.values.add((message.value() or b"").decode())
                 self.position = offset + 1

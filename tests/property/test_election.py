@@ -4,6 +4,7 @@ A simulated cluster goes through drawn faults, and then has a calm time, in whic
 """
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import assert_never
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from sharedlogkv_replica.core.election_events import ElectionConfig
 from tests.support.election_cluster import Cluster
-from tests.support.election_network import CalmNetwork, RandomNetwork
+from tests.support.election_network import CalmNetwork, Fate, RandomNetwork, ScriptedNetwork
 from tests.support.election_replica import SimulatedReplica
 
 CALM_SECONDS = 25.0
@@ -45,16 +46,19 @@ class Fault:
     duration: float
 
 
-FAULT_LISTS = st.lists(
-    st.builds(
+def fault_lists(kinds: Sequence[Kind]) -> st.SearchStrategy[list[Fault]]:
+    """What happens, of these kinds."""
+    fault = st.builds(
         Fault,
-        kind=st.sampled_from(Kind),
+        kind=st.sampled_from(kinds),
         replica=st.integers(0, 4),
         pause=st.sampled_from([0.0, 0.01, 0.05, 0.5, 1.0, 3.0, 3.3, 4.0]),
         duration=st.sampled_from([0.02, 0.2, 1.0, 3.0, 3.5, 7.0, 20.0]),
-    ),
-    max_size=14,
-)
+    )
+    return st.lists(fault, max_size=14)
+
+
+FAULT_LISTS = fault_lists(list(Kind))
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Conditions:
     loss: float
     delay_seconds: float
     drift: float
+    compacts: bool = False
 
 
 CONDITIONS = st.builds(
@@ -73,13 +78,14 @@ CONDITIONS = st.builds(
     loss=st.sampled_from([0.0, 0.05, 0.3]),
     delay_seconds=st.sampled_from([0.01, 0.3, 2.0]),
     drift=st.sampled_from([0.05, 0.5]),
+    compacts=st.booleans(),
 )
 
 
 def build_cluster(random: Random, conditions: Conditions) -> Cluster:
     """A cluster whose clocks go as differently as is allowed."""
     network = RandomNetwork(random, loss=conditions.loss, delay_seconds=conditions.delay_seconds)
-    cluster = Cluster(random, network)
+    cluster = Cluster(random, network, compacts=conditions.compacts)
     deviation = conditions.drift / (2 + conditions.drift)  # the slowest and the fastest differ by the drift
     for name in "abcde"[: conditions.size]:
         config = ElectionConfig(name, name, jitter=random.random(), drift=conditions.drift)
@@ -148,20 +154,25 @@ def mend(cluster: Cluster) -> None:
         replica.wake()
 
 
-@settings(max_examples=60)
-@given(seed=st.integers(0, 2**32), conditions=CONDITIONS, faults=FAULT_LISTS)
-def test_no_fault_makes_two_leaders_and_a_calm_cluster_has_one(
-    seed: int, conditions: Conditions, faults: list[Fault]
-) -> None:
+def go_through(faults: list[Fault], seed: int, conditions: Conditions) -> Cluster:
+    """A cluster that clients write to, after these faults, and a calm time."""
     cluster = build_cluster(Random(seed), conditions)
     write_on(cluster)
     for fault in faults:
         cluster.run(fault.pause)
         inflict(cluster, fault)
     cluster.run(5)
-
     mend(cluster)
     cluster.run(CALM_SECONDS)
+    return cluster
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**32), conditions=CONDITIONS, faults=FAULT_LISTS)
+def test_no_fault_makes_two_leaders_and_a_calm_cluster_has_one(
+    seed: int, conditions: Conditions, faults: list[Fault]
+) -> None:
+    cluster = go_through(faults, seed, conditions)
     story = "\n".join(cluster.trace)
     leader = cluster.leader()
     assert leader is not None, story
@@ -170,7 +181,53 @@ def test_no_fault_makes_two_leaders_and_a_calm_cluster_has_one(
     assert cluster.leader() is leader, story
     assert len(cluster.leads) == changes, story
     assert cluster.acknowledged > acknowledged, story
-    assert cluster.partition.late_records() == [], story
+    assert cluster.breaches() == [], story
+
+
+@settings(max_examples=100)
+@given(
+    seed=st.integers(0, 2**32),
+    reads=st.booleans(),
+    is_late=st.booleans(),
+    late_seconds=st.sampled_from([1.0, 5.0, 30.0]),
+    dies_after=st.sampled_from([0.0, 0.02, 0.5, 30.0]),
+    succeeds_after=st.sampled_from([0.0, 1.0, 6.0]),
+    hears_after=st.sampled_from([0.0, 0.5]),
+)
+def test_a_leader_of_whom_a_candidate_did_not_know_writes_nothing_behind_the_next_leader(
+    *,
+    seed: int,
+    reads: bool,
+    is_late: bool,
+    late_seconds: float,
+    dies_after: float,
+    succeeds_after: float,
+    hears_after: float,
+) -> None:
+    """The log gave out another producer id, so that the candidate did not shut the leader out by its claim alone."""
+    network = ScriptedNetwork()
+    network.late_seconds = late_seconds
+    cluster = Cluster(Random(seed), network, compacts=True)
+    candidate = cluster.add(ElectionConfig("candidate", "candidate", jitter=0.9))
+    leader = cluster.add(ElectionConfig("leader", "leader", jitter=0.0))
+    candidate.reading_seconds = 0.6
+    cluster.run(1, until=lambda: len(cluster.partition.claims()) == 1)
+    cluster.expire_producer()
+    network.fates.extend([Fate.LATE] if is_late else [])
+    cluster.run(0.05)
+    leader.reading_seconds = 0.0 if reads else 1000.0
+    cluster.run(1, until=lambda: len(cluster.partition.claims()) == 2)
+    cluster.run(dies_after)
+    candidate.kill()
+    cluster.run(succeeds_after)
+    write_on(cluster)
+    leader.hearing_seconds = hears_after
+    successor = cluster.add(ElectionConfig("successor", "successor", jitter=0.0))
+    cluster.run(20)
+    leader.kill()
+    cluster.run(40)
+    assert cluster.breaches() == [], "\n".join(cluster.trace)
+    assert successor.holds_lease(), "\n".join(cluster.trace)
 
 
 @settings(max_examples=30)

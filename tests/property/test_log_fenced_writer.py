@@ -94,14 +94,13 @@ class Contest:
                 self.partition.forget_producer()
 
     async def _claim(self, number: int, who: int) -> Offset:
-        def compose(writer: Writer) -> Entry:
+        def compose(writer: Writer) -> list[Entry]:
             self._names[number] = writer
-            return Entry(_spell(number), b"claim")
+            return [Entry(b"\0P", b""), Entry(_spell(number), b"claim")]
 
-        in_log = [name for _, name in self.found() if name in self._names]
-        predecessor = self._names[in_log[-1]] if in_log else None
+        enlisted = {self._names[name].producer_id for _, name in self.found() if name in self._names}
         writer = self.writers[who]
-        return (await writer.claim(compose, predecessor=predecessor, timeout_seconds=TIMEOUT_SECONDS)).offset
+        return (await writer.claim(compose, enlisted=enlisted, timeout_seconds=TIMEOUT_SECONDS)).offset
 
     async def _settle(self, work: Coroutine[Any, Any, Offset], patience: float | None) -> Offset | Failed:
         task = asyncio.create_task(work)
@@ -115,10 +114,10 @@ class Contest:
             return Failed.UNKNOWN
 
     def found(self) -> list[tuple[int, int]]:
-        """First offset and number of the act of every batch in the log but barriers, in order."""
+        """Offset and number of the act of every batch in the log but barriers, in order; of a claim, its second one."""
         numbers = range(200)
         return [
-            (offset, number)
+            (offset + (number in self._names), number)
             for offset, batch in self.partition.batches
             for number in numbers
             if _spell(number) in batch
@@ -199,7 +198,7 @@ def test_once_all_is_well_again_a_claim_succeeds_and_an_append_under_it(script: 
 @given(st.integers(1, 5))
 def test_without_faults_a_batch_is_one_request_and_nothing_is_sent_twice(batches: int) -> None:
     contest = virtual_time.run(contend(ModelPartition([]), [(0, Act.CLAIM, None), *[(0, Act.APPEND, None)] * batches]))
-    assert [outcome for _, outcome in sorted(contest.outcomes.items())] == list(range(batches + 1))
+    assert [outcome for _, outcome in sorted(contest.outcomes.items())] == list(range(1, batches + 2))
     assert (contest.counters.resends, contest.counters.producer_ids) == (0, 0)
 
 

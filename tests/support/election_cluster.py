@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 
 from sharedlogkv_replica.core.election_events import ElectionConfig
+from sharedlogkv_replica.core.leadership import Stamp, Term
 from tests.support.election_network import Network
 from tests.support.election_replica import SimulatedReplica
 from tests.support.fenced_partition import FencedPartition
@@ -20,21 +21,25 @@ class Cluster:
     """Replicas, the log and the time.
 
     Attributes:
+        compacts: a new process reads what compaction leaves at least, and all that came later.
+        given_up: batches, by term and number, that a replica took for never to be written.
         now: seconds since the start, by no replica's clock.
         trace: what happened, a line each.
         acknowledged: the offset of the last write that a client was told to be in the log.
         leads: the replicas and terms that came to lead, in order.
     """
 
-    def __init__(self, random: Random, network: Network) -> None:
+    def __init__(self, random: Random, network: Network, *, compacts: bool = False) -> None:
         self.random = random
         self.network = network
-        self.partition = FencedPartition()
+        self.partition = FencedPartition(lambda: self.now)
         self.replicas: dict[str, SimulatedReplica] = {}
         self.now = 0.0
         self.trace: list[str] = []
         self.acknowledged = -1
         self.leads: list[tuple[str, int]] = []
+        self.compacts = compacts
+        self.given_up: set[tuple[Term, int]] = set()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
 
@@ -66,14 +71,8 @@ class Cluster:
             self.after(self.network.delay() + replica.reading_seconds, replica.reader(len(self.partition.records)))
 
     def expire_producer(self) -> None:
-        """The coordinator gives another producer id from now on.
-
-        Only where no replica can be so late as never to have read of the last one: an id lives for days. A candidate
-        that knows neither could not shut it out before its own claim.
-        """
-        producer_id = self.partition.producer_id
-        if all(replica.would_shut_out(producer_id) for replica in self.replicas.values()):
-            self.partition.forget_producer()
+        """The coordinator gives another producer id from now on."""
+        self.partition.forget_producer()
 
     def note(self, who: str, what: str) -> None:
         """Adds a line to the trace."""
@@ -83,6 +82,19 @@ class Cluster:
         """Who leads under a valid lease."""
         found = [replica for replica in self.replicas.values() if replica.holds_lease()]
         return found[0] if len(found) == 1 else None
+
+    def breaches(self) -> list[str]:
+        """What is in the log, and must not be."""
+        late = self.partition.late_records([term for _, term in self.leads])
+        refuted = [
+            appended
+            for appended in self.partition.records
+            if isinstance(appended.record, Stamp) and (appended.record.term, appended.record.batch) in self.given_up
+        ]
+        return [
+            *(f"late, behind a claim that was led with: {appended}" for appended in late),
+            *(f"written, after it was taken for never to be: {appended}" for appended in refuted),
+        ]
 
     def _check_leases(self) -> None:
         for replica in self.replicas.values():

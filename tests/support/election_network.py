@@ -1,6 +1,7 @@
 """What may happen on the way between replicas and log, in a simulation."""
 
 import enum
+from collections import deque
 from random import Random
 from typing import Protocol
 
@@ -16,7 +17,13 @@ class Fate(enum.Enum):
 
 
 class Network(Protocol):
-    """How long things take, and what is lost."""
+    """How long things take, and what is lost.
+
+    Attributes:
+        late_seconds: how long after its sender has given up a request that is late arrives, at most.
+    """
+
+    late_seconds: float
 
     def delay(self) -> float:
         """Of one message, in seconds."""
@@ -34,6 +41,8 @@ class Network(Protocol):
 class CalmNetwork:
     """Nothing is lost, and all takes the same time."""
 
+    late_seconds = 5.0
+
     def delay(self) -> float:
         return 0.01
 
@@ -44,8 +53,20 @@ class CalmNetwork:
         return False
 
 
+class ScriptedNetwork(CalmNetwork):
+    """Calm, but for the fates of the next requests to the log."""
+
+    def __init__(self) -> None:
+        self.fates: deque[Fate] = deque()
+
+    def fate(self) -> Fate:
+        return self.fates.popleft() if self.fates else Fate.ANSWERED
+
+
 class RandomNetwork:
     """Loses requests with the probability `loss`, and delays messages by `delay_seconds` at most."""
+
+    late_seconds = 5.0
 
     def __init__(self, random: Random, *, loss: float, delay_seconds: float) -> None:
         self._random = random

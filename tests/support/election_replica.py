@@ -1,7 +1,7 @@
 """One replica of the simulated cluster: its election, and what the engine around it does, in a few lines each."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from sharedlogkv_replica.core.election import Election
@@ -32,9 +32,21 @@ from sharedlogkv_replica.core.election_events import (
     Tick,
     WriterLost,
 )
-from sharedlogkv_replica.core.leadership import Claim, LeadershipRecord, Resign, Stamp, Term, Writer
+from sharedlogkv_replica.core.leadership import (
+    Claim,
+    Enlisted,
+    LeadershipRecord,
+    Resign,
+    Retired,
+    Stamp,
+    Term,
+    Writer,
+    claim_batch,
+    rules_out,
+)
 from sharedlogkv_replica.core.records import Offset
 from tests.support.election_network import Fate
+from tests.support.fenced_partition import Appended
 
 if TYPE_CHECKING:
     from tests.support.election_cluster import Cluster
@@ -69,16 +81,15 @@ class SimulatedReplica:
         self.rate = rate
         self.offset = offset
         self._inbox: list[Callable[[], None]] | None = None  # while asleep
-        self._position = 0
+        self._log = cluster.partition.compacted() if cluster.compacts else []  # and then, of the partition itself:
+        self._position = len(cluster.partition.records) if cluster.compacts else 0
         self._fit = True
         self._tick_due: float | None = None
-        self._newest: Writer | None = None  # of the newest claim read
-        self._claiming = False
-        self._predecessor: Writer | None = None  # of our newest claim
         self._writer: Writer | None = None  # None once it is spent
         self._term: Term | None = None  # of the claim under which batches may be sent
         self._leading: Term | None = None  # of which writes may be taken
         self._batch = 0
+        self._open_batches: dict[tuple[Term, int], int] = {}  # and under which producer id they were sent
         self._work: deque[Callable[[], None]] = deque()
         self._busy = False
 
@@ -95,11 +106,6 @@ class SimulatedReplica:
 
     def holds_lease(self) -> bool:
         return self.alive and self.election.lease_holds(self.now)
-
-    def would_shut_out(self, producer_id: int) -> bool:
-        """Whether a claim that gets another producer id than this one shuts this one out."""
-        known = self._predecessor if self._claiming else self._newest
-        return not self.alive or (known is not None and known.producer_id == producer_id)
 
     def start(self) -> None:
         """Reads all of the log, and is fit then."""
@@ -172,9 +178,9 @@ class SimulatedReplica:
             case AskLeader(term=term, address=address):
                 cluster.note(self.name, f"asks {address} whether it leads in term {term}")
                 self._ask(term, address)
-            case StartClaim(predecessor=predecessor):
+            case StartClaim(enlisted=enlisted):
                 cluster.note(self.name, "claims")
-                self._do(lambda: self._claim(predecessor))
+                self._do(lambda: self._claim(enlisted))
             case Lead(term=term):
                 cluster.note(self.name, f"leads in term {term}")
                 cluster.leads.append((self.name, term))
@@ -215,13 +221,23 @@ class SimulatedReplica:
         return lambda: self._act(lambda: self._read(end))
 
     def _read(self, end: int) -> None:
+        kept, self._log = self._log, []
+        for appended in kept:
+            self._take_in(appended)
         while self._position < end:
-            appended = self._cluster.partition.records[self._position]
             self._position += 1
-            self._apply(appended.offset, appended.record)
-            if isinstance(appended.record, Claim):
-                self._newest = appended.record.writer
-            self.tell(Followed(appended.offset, appended.record))
+            self._take_in(self._cluster.partition.records[self._position - 1])
+
+    def _take_in(self, appended: Appended) -> None:
+        offset, record = appended.offset, appended.record
+        self._apply(offset, record)
+        if isinstance(record, Stamp):
+            self._open_batches.pop((record.term, record.batch), None)
+        for (term, batch), producer_id in list(self._open_batches.items()):
+            if rules_out(record, offset, term=term, producer_id=producer_id):
+                self._cluster.given_up.add((term, batch))
+                del self._open_batches[term, batch]
+        self.tell(Followed(offset, record))
 
     def _apply(self, offset: Offset, record: LeadershipRecord) -> None:
         headed = record.records if isinstance(record, Stamp) else 0
@@ -251,8 +267,13 @@ class SimulatedReplica:
         self.tell(*events)
         self._go_on()
 
-    def _send(self, writer: Writer, record: LeadershipRecord, done: "Callable[[Offset | ClaimFailure], None]") -> None:
-        """Appends `record`; `done` gets its offset, or why there is none."""
+    def _send(
+        self,
+        writer: Writer,
+        records: Sequence[LeadershipRecord],
+        done: "Callable[[Offset | ClaimFailure], None]",
+    ) -> None:
+        """Appends `records`; `done` gets the offset of the last one, or why there is none."""
         cluster, network = self._cluster, self._cluster.network
         fate = network.fate()
         waiting = True
@@ -264,10 +285,10 @@ class SimulatedReplica:
                 done(outcome)
 
         def arrive() -> None:
-            offset = cluster.partition.append(writer, record)
+            offset = cluster.partition.append(writer, records)
             if offset is not None:
-                if not isinstance(record, Stamp):
-                    cluster.note("log", describe(offset, record))
+                if not isinstance(records[-1], Stamp):
+                    cluster.note("log", describe(offset, records[-1]))
                 cluster.announce()
             if fate is Fate.ANSWERED:
                 outcome = ClaimFailure.FENCED if offset is None else offset
@@ -279,29 +300,30 @@ class SimulatedReplica:
             case Fate.ANSWERED | Fate.ANSWER_LOST:
                 cluster.after(network.delay(), arrive)
             case Fate.LATE:
-                cluster.after(DEADLINE_SECONDS + 5 * cluster.random.random(), arrive)
+                cluster.after(DEADLINE_SECONDS + network.late_seconds * cluster.random.random(), arrive)
             case Fate.LOST:
                 pass
             case _:
                 assert_never(fate)
         self._later(DEADLINE_SECONDS, lambda: answer(ClaimFailure.UNKNOWN))
 
-    def _claim(self, predecessor: Writer | None) -> None:
+    def _claim(self, enlisted: frozenset[int]) -> None:
         started, network = self.now, self._cluster.network
-        self._writer, self._predecessor, self._claiming = None, predecessor, True
+        self._writer = None
 
         def initialise() -> None:
             writer = self._cluster.partition.take_writer()
             self._later(network.delay(), lambda: send(writer))
 
         def send(writer: Writer) -> None:
-            if predecessor is not None and predecessor.producer_id != writer.producer_id:
-                self._cluster.partition.shut_out(predecessor)
+            for other in enlisted - {writer.producer_id}:
+                self._cluster.note(self.name, f"shuts out producer id {other}")
+                self._cluster.partition.shut_out(other)
             self.tell(ClaimComposed(writer))
-            self._send(writer, self.election.claim(writer), lambda outcome: finish(writer, outcome))
+            batch = claim_batch(self.election.claim(writer), enlisted=enlisted)
+            self._send(writer, batch, lambda outcome: finish(writer, outcome))
 
         def finish(writer: Writer, outcome: Offset | ClaimFailure) -> None:
-            self._claiming = False
             if isinstance(outcome, ClaimFailure):
                 self._cluster.note(self.name, f"learns of its claim: {outcome.value}")
                 self._done(ClaimFailed(outcome))
@@ -332,7 +354,8 @@ class SimulatedReplica:
         if writer is None or self._term != term:
             self._done()
         else:
-            self._send(writer, stamp, finish)
+            self._open_batches[term, stamp.batch] = writer.producer_id
+            self._send(writer, [stamp], finish)
 
     def _resign(self, resign: Resign) -> None:
         def finish(outcome: Offset | ClaimFailure) -> None:
@@ -344,7 +367,7 @@ class SimulatedReplica:
         if self._writer is None:
             self._done(ResignFailed())
         else:
-            self._send(self._writer, resign, finish)
+            self._send(self._writer, [resign], finish)
 
     def _heirs(self) -> tuple[str, ...]:
         return tuple(name for name in self._cluster.replicas if name != self.name)
@@ -357,5 +380,7 @@ def describe(offset: int, record: LeadershipRecord) -> str:
             return f"{offset}: batch of term {term}"
         case Resign(term=term, successor=successor):
             return f"{offset}: term {term} is resigned, {successor or 'nobody'} should lead"
-        case claim:
-            return f"{offset}: claim of {claim.replica} with epoch {claim.writer.epoch}"
+        case Claim(writer=writer, replica=replica):
+            return f"{offset}: claim of {replica} with epoch {writer.epoch}"
+        case Enlisted(producer_id=producer_id) | Retired(producer_id=producer_id):
+            return f"{offset}: {type(record).__name__.lower()} producer id {producer_id}"

@@ -6,14 +6,13 @@ meant: `python -m tests.support.election_transcripts` writes them anew, and the 
 """
 
 import pathlib
-from collections import deque
 from collections.abc import Iterator
 from random import Random
 
 from sharedlogkv_replica.core.election_events import ElectionConfig
 from sharedlogkv_replica.core.leader_view import LeaderView, Role
 from tests.support.election_cluster import Cluster
-from tests.support.election_network import CalmNetwork, Fate
+from tests.support.election_network import Fate, ScriptedNetwork
 
 FOLDER = pathlib.Path(__file__).parents[1] / "unit/core/transcripts"
 
@@ -27,22 +26,15 @@ stop NAME                SIGTERM
 unfit NAME, fit NAME
 hand-over NAME [TO]
 late NAME SECONDS        its reader is late by so much
+expire                   the next claim gets another producer id
 cut-off NAME             no peer reaches it, and it reaches none
 next FATE...             of the next requests to the log: answered, refused, lost, answer_lost, late
 """
 
 
-class _ScriptedNetwork(CalmNetwork):
-    def __init__(self) -> None:
-        self.fates: deque[Fate] = deque()
-
-    def fate(self) -> Fate:
-        return self.fates.popleft() if self.fates else Fate.ANSWERED
-
-
 class _Stage:
     def __init__(self) -> None:
-        self._network = _ScriptedNetwork()
+        self._network = ScriptedNetwork()
         self._cluster = Cluster(Random(0), self._network)
 
     def perform(self, command: str) -> Iterator[str]:
@@ -65,6 +57,8 @@ class _Stage:
                 cluster.replicas[name].hand_over("".join(successor))
             case ["late", name, seconds]:
                 cluster.replicas[name].reading_seconds = float(seconds)
+            case ["expire"]:
+                cluster.expire_producer()
             case ["cut-off", name]:
                 cluster.replicas[name].reachable = False
             case ["next", *fates]:

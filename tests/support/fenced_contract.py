@@ -4,7 +4,7 @@ A subclass of `FencedContract` that defines the fixture `site` gets all tests.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,10 +18,10 @@ from tests.support.log_contract import DEADLINE_SECONDS, LogSite, append, as_rec
 CLAIM_KEY = b"\x00claim"
 
 
-async def claim(writer: FencedWriter, name: str = "a", predecessor: Writer | None = None) -> Claimed:
+async def claim(writer: FencedWriter, name: str = "a", enlisted: Collection[int] = ()) -> Claimed:
     """Claims the log, with a record that bears the name, in a time that is ample."""
     return await writer.claim(
-        lambda _: Entry(CLAIM_KEY, name.encode()), predecessor=predecessor, timeout_seconds=DEADLINE_SECONDS
+        lambda _: [Entry(CLAIM_KEY, name.encode())], enlisted=enlisted, timeout_seconds=DEADLINE_SECONDS
     )
 
 
@@ -78,17 +78,25 @@ class FencedContract:
     """The tests. `site` is a fixture of the subclass."""
 
     @pytest.mark.asyncio
-    async def test_a_claim_is_the_record_that_was_composed_from_the_name_that_it_tells(self, site: LogSite) -> None:
+    async def test_a_claim_is_the_last_record_of_the_batch_that_was_composed_from_the_name_that_it_tells(
+        self, site: LogSite
+    ) -> None:
         log = await opened(site)
         names: list[Writer] = []
 
-        def compose(writer: Writer) -> Entry:
+        def compose(writer: Writer) -> list[Entry]:
             names.append(writer)
-            return Entry(CLAIM_KEY, str(writer.epoch).encode())
+            return [Entry(b"\x00before", b"1"), Entry(CLAIM_KEY, str(writer.epoch).encode())]
 
-        claimed = await log.fenced_writer().claim(compose, predecessor=None, timeout_seconds=DEADLINE_SECONDS)
+        writer = log.fenced_writer()
+        claimed = await writer.claim(compose, enlisted=(), timeout_seconds=DEADLINE_SECONDS)
         assert names[-1] == claimed.writer
-        assert await contents(log) == [(claimed.offset, CLAIM_KEY, str(claimed.writer.epoch).encode())]
+        written = await write(writer, Entry(b"key", b"1"))
+        assert await contents(log) == [
+            (claimed.offset - 1, b"\x00before", b"1"),
+            (claimed.offset, CLAIM_KEY, str(claimed.writer.epoch).encode()),
+            (written, b"key", b"1"),
+        ]
 
     @pytest.mark.asyncio
     async def test_batches_under_a_claim_are_read_back_whole_and_in_order_behind_it(self, site: LogSite) -> None:
@@ -114,7 +122,7 @@ class FencedContract:
         old, new = log.fenced_writer(), (await opened(site)).fenced_writer()
         first = await claim(old, "old")
         await write(old, Entry(b"old", b"1"))
-        second = await claim(new, "new", predecessor=first.writer)
+        second = await claim(new, "new", [first.writer.producer_id])
         assert second.writer.producer_id == first.writer.producer_id
         assert second.writer.epoch > first.writer.epoch
         for _ in range(3):
@@ -130,7 +138,7 @@ class FencedContract:
         writers = [log.fenced_writer(), (await opened(site)).fenced_writer()]
         newest: Writer | None = None
         for turn in range(6):
-            claimed = await claim(writers[turn % 2], predecessor=newest)
+            claimed = await claim(writers[turn % 2], enlisted=[newest.producer_id] if newest else ())
             assert newest is None or claimed.writer.epoch > newest.epoch
             newest = claimed.writer
             await write(writers[turn % 2], Entry(b"key", str(turn).encode()))
@@ -258,13 +266,13 @@ class FencedContract:
         assert [value for _, key, value in await contents(log) if key == b"key"] == [b"1"]
 
     @pytest.mark.asyncio
-    async def test_a_predecessor_of_another_producer_id_is_shut_out_by_hand(self, site: LogSite) -> None:
+    async def test_producer_ids_of_earlier_claims_that_are_not_ours_are_shut_out_by_hand(self, site: LogSite) -> None:
         """Nobody of that id is here to see it; that it is refused, each log's own tests show."""
         log = await opened(site)
         writer = log.fenced_writer()
-        claimed = await claim(writer, predecessor=Writer(4_000_000, 7))
-        assert claimed.writer.producer_id != 4_000_000
-        assert [key for _, key, _ in await read_to(log, await log.end())] == [BARRIER_KEY, CLAIM_KEY]
+        claimed = await claim(writer, enlisted=[4_000_000, 5_000_000])
+        assert claimed.writer.producer_id not in (4_000_000, 5_000_000)
+        assert [key for _, key, _ in await read_to(log, await log.end())] == [BARRIER_KEY, BARRIER_KEY, CLAIM_KEY]
         await write(writer, Entry(b"key", b"1"))
 
     @pytest.mark.asyncio

@@ -24,7 +24,7 @@ BATCHES_OF_A_TERM = 20
 
 async def lead(writer: FencedWriter, term: bytes) -> None:
     """Claims the log, and appends until it is fenced, or has appended enough."""
-    await writer.claim(lambda _: Entry(CLAIM_KEY, term), predecessor=None, timeout_seconds=TIMEOUT_SECONDS)
+    await writer.claim(lambda _: [Entry(CLAIM_KEY, term)], enlisted=(), timeout_seconds=TIMEOUT_SECONDS)
     print("term", term.decode(), flush=True)
     for number in range(BATCHES_OF_A_TERM):
         value = term + f".{number}".encode()

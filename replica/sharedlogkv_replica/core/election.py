@@ -28,7 +28,7 @@ among the heirs (`Succession.patience_seconds`).
 | CLAIMING | ClaimAcknowledged, and a later claim was followed, or the map was lost meanwhile | FOLLOWING | |
 | CLAIMING | ClaimFailed | FOLLOWING | |
 | CLAIMED | own claim followed, every earlier lease over | LEADING | Lead, SendBeat |
-| CLAIMED | own claim followed, and an earlier writer is not shut out | CLAIMING | StandDown, StartClaim |
+| CLAIMED | own claim followed, and another producer id is not shut out | CLAIMING | StandDown, StartClaim |
 | CLAIMED, LEADING | no batch begun for a beat | the same | SendBeat |
 | CLAIMED, LEADING | a later claim followed, WriterLost, MapLost, two leases without an answer | FOLLOWING | StandDown |
 | CLAIMED, LEADING | unfit | RESIGNING | StandDown, SendResign |
@@ -38,8 +38,9 @@ among the heirs (`Succession.patience_seconds`).
 
 **Invariants**, for a log that fences, and clocks whose rates differ by no more than `drift`:
 
-1. A replica leads only by its own newest claim, once it has applied it, and until it has followed a later one. With
-   the fence: no record of an earlier term follows a later claim in the log.
+1. A replica leads only by its own newest claim, once it has applied it, and until it has followed a later one; and
+   only where every other producer id that was ever claimed under is shut out, by the log's own book
+   (`core/leadership.py`). With the fence: no record of an earlier term follows a claim that is led with.
 2. A lease counts from before the production of a batch that was acknowledged, and is served only while LEADING. A
    claim alone is no lease. It is given up before a resignation is sent.
 3. A leader takes no write and answers no read before every lease of an earlier term is over, counted from when the
@@ -245,7 +246,7 @@ class Election:
             case _State.FOLLOWING:
                 yield self._suspect(now)
             case _State.ASKING:
-                yield self._start_claim(self._newest_writer())
+                yield self._start_claim()
             case _State.CLAIMED | _State.LEADING:
                 yield from self._reign(now)
             case _State.CLAIMING | _State.RESIGNING:
@@ -291,7 +292,7 @@ class Election:
         head = self._log.head
         askable = head is not None and not head.ended and not head.ours
         if head is None or not askable or head.claim.address in ("", self._config.address):
-            return self._start_claim(self._newest_writer())
+            return self._start_claim()
         self._state = _State.ASKING
         self._answer_due = now + self._config.grace_seconds
         return AskLeader(head.term, head.claim.address)
@@ -302,17 +303,14 @@ class Election:
             if leads:
                 self._hear(now)
             else:
-                yield self._start_claim(head.claim.writer)
+                yield self._start_claim()
 
     # ---- Claiming ----
 
-    def _newest_writer(self) -> Writer | None:
-        return None if self._log.head is None else self._log.head.claim.writer
-
-    def _start_claim(self, predecessor: Writer | None) -> Effect:
+    def _start_claim(self) -> Effect:
         self._state = _State.CLAIMING
-        self._candidacy = Candidacy(predecessor)
-        return StartClaim(predecessor)
+        self._candidacy = Candidacy()
+        return StartClaim(self._log.enlisted)
 
     def _end_candidacy(self, now: float) -> Candidacy | None:
         """The claim that was on its way; None where there was none, or it is void."""
@@ -337,7 +335,7 @@ class Election:
         self._log.expect(claim)
         self._refusal = None
         self._state = _State.CLAIMED
-        self._tenure = Tenure(term, claim, candidacy.predecessor, since=event.started, active=event.started)
+        self._tenure = Tenure(term, claim, since=event.started, active=event.started)
         yield from self._notice_sleep(now)
         if not self._fit or self._stopping:
             yield from self._withdraw(StandDownReason.STOPPING if self._stopping else StandDownReason.UNFIT)
@@ -360,8 +358,9 @@ class Election:
     def _has_applied(self, tenure: Tenure) -> bool:
         return self._log.head is not None and self._log.head.term == tenure.term
 
-    def _left_open(self, tenure: Tenure) -> Writer | None:
-        return None if self._log.head is None else tenure.left_open(self._log.head.before)
+    def _is_alone(self, tenure: Tenure) -> bool:
+        """Whether nobody can write but under our claim, which was applied last."""
+        return self._log.enlisted <= {tenure.claim.writer.producer_id}
 
     def _due_in_tenure(self) -> float:
         tenure = self._tenure
@@ -370,7 +369,7 @@ class Election:
             return tenure.patience_end
         if self._state is _State.LEADING:
             change = tenure.renewal
-        elif self._left_open(tenure) is not None:
+        elif not self._is_alone(tenure):
             change = -math.inf
         else:
             change = self._log.earlier_leases_end
@@ -381,10 +380,10 @@ class Election:
         assert tenure is not None
         if self._state is _State.LEADING:
             if now >= tenure.renewal:
-                yield from self._claim_anew(tenure.claim.writer, now)
+                yield from self._claim_anew(now)
                 return
-        elif (left_open := self._left_open(tenure)) is not None:
-            yield from self._claim_anew(left_open, now)
+        elif not self._is_alone(tenure):
+            yield from self._claim_anew(now)
             return
         elif now >= self._log.earlier_leases_end:
             self._state = _State.LEADING
@@ -394,9 +393,9 @@ class Election:
             tenure.active = now
             yield SendBeat(tenure.term)
 
-    def _claim_anew(self, predecessor: Writer, now: float) -> Iterator[Effect]:
+    def _claim_anew(self, now: float) -> Iterator[Effect]:
         yield self._stand_down(StandDownReason.RENEWAL, now)
-        yield self._start_claim(predecessor)
+        yield self._start_claim()
 
     def _stand_down(self, reason: StandDownReason, now: float, *, pause: float = 0.0) -> Effect:
         tenure = self._tenure

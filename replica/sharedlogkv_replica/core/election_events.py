@@ -234,13 +234,13 @@ class AskLeader:
 
 @dataclass(frozen=True, slots=True)
 class StartClaim:
-    """Claim the log. An append still under way ends first; the outcome is exactly one event.
+    """Claim the log with a `claim_batch`. An append still under way ends first; the outcome is exactly one event.
 
     Attributes:
-        predecessor: for `FencedWriter.claim`.
+        enlisted: for that batch, and for `FencedWriter.claim`.
     """
 
-    predecessor: Writer | None
+    enlisted: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)

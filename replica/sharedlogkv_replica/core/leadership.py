@@ -1,23 +1,30 @@
 r"""The records by which replicas agree on a leader, and their JSON in the log.
 
 Leadership is decided through the log: whoever's claim is the last one in it leads, and the log itself refuses what an
-earlier leader still sends (`log.base.FencedWriter`). Two reserved keys carry it, so that compaction keeps the newest
-record of each, and a replica that reads the log years later knows who leads:
+earlier leader still sends (`log.base.FencedWriter`). Reserved keys carry it, so that compaction keeps the newest record
+of each, and a replica that reads the log years later knows who leads:
 
 | key | record | says |
 |---|---|---|
 | `\0L` | `Claim` | this replica leads from here on; the claim's own offset is the term |
 | `\0L` | `Resign` | the term has ended by its leader's will, and who is asked to go on |
 | `\0T` | `Stamp` | heads each batch of a leader: it is of this term, and carries these requests |
+| `\0P` and a producer id | `Enlisted` | a claim was made under this producer id |
+| the same | `Retired`, a deletion | this producer id was shut out: no batch of it follows |
 
 A batch is one atomic append, so the records that a stamp speaks of follow it without a gap. The stamp of an empty batch
 is a beat: the leader lives. So user records bear no header of ours, and every batch is a sign of life.
+
+The log fences the epochs of one producer id. Where a claim is made under another one, the old one is shut out by hand,
+and of which there are to be shut out, the log itself keeps the book: an id is in it from its first claim until it was
+shut out. Those records stand in one batch with a claim, and before it: whoever has applied a claim knows whether any id
+but its own was left open. Such a claim is never led with.
 
 A `Resign` repeats the claim that it ends, since compaction will drop that claim. Old stamps, and with them the request
 ids, are there at least for the topic's `min.compaction.lag.ms`, the window in which a request is not carried out twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NewType, TypeAlias
 
@@ -27,6 +34,7 @@ from sharedlogkv_replica.core.records import Entry, Offset
 
 LEADERSHIP_KEY: Final = b"\x00L"
 STAMP_KEY: Final = b"\x00T"
+PRODUCER_KEY_PREFIX: Final = b"\x00P"
 
 Term = NewType("Term", int)
 """A leader's number: the offset of its claim. So terms rise along the log, and no two leaders share one."""
@@ -109,7 +117,42 @@ class Stamp:
     heirs: tuple[str, ...] = ()
 
 
-LeadershipRecord: TypeAlias = Claim | Resign | Stamp
+@dataclass(frozen=True, slots=True)
+class Enlisted:
+    """A claim was made under this producer id, in the same batch; so it may be written under until it is `Retired`."""
+
+    producer_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """This producer id was shut out, and whatever was written under it is before this record."""
+
+    producer_id: int
+
+
+LeadershipRecord: TypeAlias = Claim | Resign | Stamp | Enlisted | Retired
+
+
+def claim_batch(claim: Claim, *, enlisted: Collection[int]) -> list[LeadershipRecord]:
+    """What is appended for `claim`, which comes last, once all other producer ids in `enlisted` were shut out."""
+    own = claim.writer.producer_id
+    retired: list[LeadershipRecord] = [Retired(other) for other in sorted(enlisted) if other != own]
+    return [*retired, claim] if own in enlisted else [*retired, Enlisted(own), claim]
+
+
+def rules_out(record: LeadershipRecord, offset: Offset, *, term: Term, producer_id: int) -> bool:
+    """Whether no batch of `term`, whose leader writes under `producer_id`, can follow `record`, which is at `offset`.
+
+    A later claim alone does not say so: one that was made under another producer id may have left that one open.
+    """
+    match record:
+        case Claim(writer=writer):
+            return term < offset and writer.producer_id == producer_id
+        case Retired(producer_id=retired):
+            return retired == producer_id
+        case _:
+            return False
 
 
 def encode_leadership(record: LeadershipRecord) -> Entry:
@@ -127,13 +170,20 @@ def encode_leadership(record: LeadershipRecord) -> Entry:
             if record.heirs:
                 stamp["heirs"] = record.heirs
             return Entry(STAMP_KEY, orjson.dumps(stamp))
+        case Enlisted(producer_id=producer_id):
+            return Entry(_producer_key(producer_id), orjson.dumps({"producerId": producer_id}))
+        case Retired(producer_id=producer_id):
+            return Entry(_producer_key(producer_id), None)
 
 
 def decode_leadership(key: bytes, value: bytes | None) -> LeadershipRecord | None:
-    """What a record with one of our two keys says; None where it is none of ours, or of a form not known here."""
-    if value is None:
-        return None
+    """What a record with one of our keys says; None where it is none of ours, or of a form not known here."""
     try:
+        if key.startswith(PRODUCER_KEY_PREFIX):
+            producer_id = int(key.removeprefix(PRODUCER_KEY_PREFIX))
+            return Retired(producer_id) if value is None else Enlisted(producer_id)
+        if value is None:
+            return None
         fields = orjson.loads(value)
         if not isinstance(fields, dict):
             return None
@@ -151,6 +201,10 @@ def decode_leadership(key: bytes, value: bytes | None) -> LeadershipRecord | Non
 def term_of(claim_offset: Offset) -> Term:
     """The term that the claim at `claim_offset` began."""
     return Term(claim_offset)
+
+
+def _producer_key(producer_id: int) -> bytes:
+    return PRODUCER_KEY_PREFIX + str(producer_id).encode()
 
 
 def _claim_fields(claim: Claim) -> dict[str, object]:

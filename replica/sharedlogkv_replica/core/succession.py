@@ -12,7 +12,17 @@ import math
 from dataclasses import dataclass, replace
 
 from sharedlogkv_replica.core.election_events import ElectionConfig
-from sharedlogkv_replica.core.leadership import Claim, LeadershipRecord, Resign, Stamp, Term, Writer, term_of
+from sharedlogkv_replica.core.leadership import (
+    Claim,
+    Enlisted,
+    LeadershipRecord,
+    Resign,
+    Retired,
+    Stamp,
+    Term,
+    Writer,
+    term_of,
+)
 from sharedlogkv_replica.core.records import Offset
 
 
@@ -26,7 +36,6 @@ class Head:
         ours: this process made it.
         lease_end: until when its leader may answer reads, at the latest; of no meaning where it is ours. A claim alone
             is no lease: it begins with the first batch.
-        before: under which name the claim before it was made; None where none was seen.
         ended: by a resignation.
         successor: whom that named; may be empty.
     """
@@ -35,7 +44,6 @@ class Head:
     claim: Claim
     ours: bool
     lease_end: float
-    before: Writer | None
     ended: bool = False
     successor: str = ""
 
@@ -45,6 +53,7 @@ class Succession:
 
     Attributes:
         head: the newest claim; None before the first.
+        enlisted: the producer ids that may be written under, by the log's own book; the head's is among them.
         heirs: the names of those who are fit to lead next, the best first, as a leader told last.
         earlier_leases_end: when the last lease of all terms before the head's is over; of those alone that were not
             ours and did not resign, and that the head's leader has not waited out itself: it has where it wrote. The
@@ -54,10 +63,12 @@ class Succession:
     def __init__(self, config: ElectionConfig) -> None:
         self._config = config
         self.head: Head | None = None
+        self.enlisted: frozenset[int] = frozenset()
         self.heirs: tuple[str, ...] = ()
         self.earlier_leases_end = -math.inf
         self._lost_leases_end = -math.inf  # likewise, of the terms of logs that are gone: who leads now knows of none
         self._ours: frozenset[Claim] = frozenset()
+        self._open: dict[int, tuple[Term, Claim]] = {}  # by producer id, its newest claim
 
     def expect(self, claim: Claim) -> None:
         """Notes that this process may have put `claim` into the log."""
@@ -92,12 +103,21 @@ class Succession:
                 return self._begin(term_of(offset), record)
             case Stamp(term=term, records=records, heirs=heirs):
                 if head is None or head.ended or term != head.term:
+                    if head is not None and term < head.term:
+                        self._extend_earlier_lease(term, now)
                     return False
                 if records:  # only a beat may be sent before the earlier leases are over
                     self.earlier_leases_end = self._lost_leases_end
                 self.head = replace(head, lease_end=now + self._config.silence_after(head.claim.lease_ms))
                 self.heirs = heirs or self.heirs
                 return True
+            case Enlisted(producer_id=producer_id):
+                self.enlisted |= {producer_id}
+                return False
+            case Retired(producer_id=producer_id):
+                self.enlisted -= {producer_id}
+                self._open.pop(producer_id, None)
+                return False
             case Resign(term=term, claim=claim):
                 if head is None or term > head.term:  # compaction has dropped the claim that it repeats
                     self._begin(term, claim)
@@ -115,7 +135,9 @@ class Succession:
         self._let_go()
         self._lost_leases_end = self.earlier_leases_end
         self.head = None
+        self.enlisted = frozenset()
         self.heirs = ()
+        self._open.clear()
         self._ours = frozenset()
 
     def _begin(self, term: Term, claim: Claim) -> bool:
@@ -128,11 +150,19 @@ class Succession:
             claim,
             ours=claim in self._ours,
             lease_end=-math.inf,  # a lease begins with the first batch that follows
-            before=None if head is None else head.claim.writer,
         )
+        self.enlisted |= {claim.writer.producer_id}
+        self._open[claim.writer.producer_id] = (term, claim)
         # No claim of a lower epoch can follow this one, so those of ours need not be remembered.
         self._ours = frozenset(ours for ours in self._ours if not _is_shut_out(ours.writer, by=claim.writer))
         return True
+
+    def _extend_earlier_lease(self, term: Term, now: float) -> None:
+        """A leader whom the head's claim has not shut out still writes, and holds its lease by that."""
+        claim = next((claim for of, claim in self._open.values() if of == term), None)
+        if claim is None or claim not in self._ours:
+            lease_ms = self._config.lease_ms if claim is None else claim.lease_ms  # compaction has dropped the claim
+            self.earlier_leases_end = max(self.earlier_leases_end, now + self._config.silence_after(lease_ms))
 
     def _let_go(self) -> None:
         head = self.head

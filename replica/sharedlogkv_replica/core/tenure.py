@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sharedlogkv_replica.core.election_events import ClaimFailure, ElectionConfig
-from sharedlogkv_replica.core.leadership import Claim, Term, Writer
+from sharedlogkv_replica.core.leadership import Claim, Term
 
 REFUSED_PAUSE_SECONDS: Final = 10.0
 """After a refusal (a right that lacks, a log that does not fence): time for a person, not for a loop."""
@@ -27,12 +27,10 @@ class Candidacy:
     """A claim on its way.
 
     Attributes:
-        predecessor: whom it shuts out by hand, if need be.
         claims: what was composed for it, and may be in the log.
         void: the log for which it was made is gone.
     """
 
-    predecessor: Writer | None
     claims: set[Claim] = field(default_factory=set)
     void: bool = False
 
@@ -58,7 +56,6 @@ class Tenure:
     Attributes:
         term: its offset.
         claim: what it says.
-        predecessor: whom it has shut out by hand, if need be.
         since: before it was sent.
         active: when the last batch was begun, as far as known, or a beat was asked for.
         vouched: the latest time before the production of a batch that was acknowledged.
@@ -66,7 +63,6 @@ class Tenure:
 
     term: Term
     claim: Claim
-    predecessor: Writer | None
     since: float
     active: float
     vouched: float = -math.inf
@@ -99,12 +95,3 @@ class Tenure:
         """Notes that a batch was acknowledged, whose production began at `started`."""
         self.vouched = max(self.vouched, started)
         self.active = max(self.active, started)
-
-    def left_open(self, before: Writer | None) -> Writer | None:
-        """`before`, the writer of the claim before ours, where ours has not shut it out; None where it has.
-
-        The fence is the epoch of one producer id. Where the id changed, the old one is shut out by hand; but a
-        candidate that reads late knows only of the one before that.
-        """
-        shut_out = {self.claim.writer.producer_id, self.predecessor.producer_id if self.predecessor else None}
-        return None if before is None or before.producer_id in shut_out else before

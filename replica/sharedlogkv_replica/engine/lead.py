@@ -18,7 +18,7 @@ import asyncio
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -108,8 +108,8 @@ class LeadCounters:
 
 @dataclass(frozen=True, slots=True)
 class _ClaimOrder:
-    compose: Callable[[Writer], Entry]
-    predecessor: Writer | None
+    compose: Callable[[Writer], Sequence[Entry]]
+    enlisted: Collection[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,7 @@ class Lead:
         self.committed = Offset(-1)
         self.heirs: tuple[str, ...] = ()
         self._batch_number = 0
+        self._producer_id = -1  # of our last claim
         self._orders: collections.deque[_Order] = collections.deque()
         self._beat_term: Term | None = None  # a sign of life is due
         self._idle = asyncio.Event()
@@ -221,9 +222,9 @@ class Lead:
             )
         return self._queue.find_problem(size)
 
-    def claim(self, compose: Callable[[Writer], Entry], *, predecessor: Writer | None) -> None:
+    def claim(self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int]) -> None:
         """Orders a claim; its end is told to the listener."""
-        self._order(_ClaimOrder(compose, predecessor))
+        self._order(_ClaimOrder(compose, enlisted))
 
     def begin(self, term: Term) -> None:
         """Takes writes from now on, in the term that our last claim began."""
@@ -292,24 +293,29 @@ class Lead:
         started = self._busy_since = self._clock()
         try:
             match order:
-                case _ClaimOrder(compose, predecessor):
-                    await self._claim(compose, predecessor, started, listener)
+                case _ClaimOrder(compose, enlisted):
+                    await self._claim(compose, enlisted, started, listener)
                 case _ResignOrder(entry):
                     await self._resign(entry, listener)
         finally:
             self._busy_since = None
 
     async def _claim(
-        self, compose: Callable[[Writer], Entry], predecessor: Writer | None, started: float, listener: Listener
+        self,
+        compose: Callable[[Writer], Sequence[Entry]],
+        enlisted: Collection[int],
+        started: float,
+        listener: Listener,
     ) -> None:
         self.counters.claims += 1
         try:
-            claimed = await self._writer.claim(compose, predecessor=predecessor, timeout_seconds=APPEND_SECONDS)
+            claimed = await self._writer.claim(compose, enlisted=enlisted, timeout_seconds=APPEND_SECONDS)
         except (Fenced, LogUnavailable, LogRefused, OutcomeUnknown, RecordTooLarge) as error:
             self.counters.failed_claims += 1
             listener.on_claim_failed(error)
         else:
             self.committed = claimed.offset
+            self._producer_id = claimed.writer.producer_id
             self._batch_number = 0
             listener.on_claimed(claimed, started=started)
 
@@ -328,7 +334,7 @@ class Lead:
         if term is None or (self.term is not None and not listener.may_append()):
             return
         plan = BatchPlan(self._follower.store.get, position=self._follower.position, window=self._window)
-        batch = SentBatch(term, self._batch_number + 1)
+        batch = SentBatch(term, self._batch_number + 1, self._producer_id)
         self._fill(batch, plan, listener)
         if not batch.riders and self._beat_term is None:
             return

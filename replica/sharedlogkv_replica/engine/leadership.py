@@ -19,12 +19,12 @@ from sharedlogkv_replica.core.authorship import Authorship
 from sharedlogkv_replica.core.election import Election
 from sharedlogkv_replica.core.leader_view import LeaderView
 from sharedlogkv_replica.core.leadership import (
-    Claim,
     LeadershipRecord,
     Resign,
     Stamp,
     Term,
     Writer,
+    claim_batch,
     decode_leadership,
     encode_leadership,
 )
@@ -303,9 +303,9 @@ class Leadership:
                 question = asyncio.get_running_loop().create_task(self._put_question(term, address))
                 self._questions.add(question)
                 question.add_done_callback(self._questions.discard)
-            case on.StartClaim(predecessor):
+            case on.StartClaim(enlisted):
                 logger.info("claiming the log", extra={"replica": self._name})
-                self._lead.claim(self._compose_claim, predecessor=predecessor)
+                self._lead.claim(lambda writer: self._compose_claim(writer, enlisted), enlisted=enlisted)
             case on.Lead(term):
                 logger.info("leading", extra={"term": term, "replica": self._name})
                 self._lead.begin(term)
@@ -320,9 +320,9 @@ class Leadership:
             case _:
                 assert_never(effect)
 
-    def _compose_claim(self, writer: Writer) -> Entry:
+    def _compose_claim(self, writer: Writer, enlisted: frozenset[int]) -> list[Entry]:
         self._dispatch(on.ClaimComposed(writer))
-        return encode_leadership(self._machine.claim(writer))
+        return [encode_leadership(record) for record in claim_batch(self._machine.claim(writer), enlisted=enlisted)]
 
     async def _put_question(self, term: Term, address: str) -> None:
         try:
@@ -359,5 +359,5 @@ def _last_of_each_run(
     return [
         (offset, record)
         for index, (offset, record) in enumerate(found)
-        if isinstance(record, Claim | Resign) or index + 1 == len(found) or not isinstance(found[index + 1][1], Stamp)
+        if not isinstance(record, Stamp) or index + 1 == len(found) or not isinstance(found[index + 1][1], Stamp)
     ]

@@ -1,13 +1,15 @@
 """What becomes of a leader's batches: the answers to their writes, by acknowledgement, by the log, or by deadline.
 
 A batch is here from before it is sent until its outcome is known. Its stamp in the log says that it was written, and
-perhaps sooner than the acknowledgement does; a later claim without that stamp before it says that it never will be:
+perhaps sooner than the acknowledgement does; a later claim without that stamp before it says that it never will be,
+where it has shut out the leader that sent the batch:
 
 | first seen | the writes are answered |
 |---|---|
 | acknowledgement, or its stamp applied | with their results |
 | an error that says that nothing was written | with that error |
-| a later claim applied | `NoLeader`: nothing was written |
+| a later claim applied, under the same producer id | `NoLeader`: nothing was written |
+| word applied that the producer id is retired | `NoLeader`: nothing was written |
 | the write's deadline | `OutcomeUnknown`; the other writes of the batch go on waiting |
 | the map given up | `OutcomeUnknown` |
 """
@@ -17,7 +19,7 @@ import collections
 from dataclasses import dataclass, field
 
 from sharedlogkv_replica.core.batch_plan import Settled, Verdict
-from sharedlogkv_replica.core.leadership import Claim, LeadershipRecord, Resign, Stamp, Term
+from sharedlogkv_replica.core.leadership import LeadershipRecord, Stamp, Term, rules_out
 from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.writes import ConditionFailed, RequestMismatch, Write, WriteResult, Written
 from sharedlogkv_replica.engine.waiters import fail
@@ -45,11 +47,13 @@ class SentBatch:
     Attributes:
         term: the leader's.
         number: its number in the term.
+        producer_id: under which it is appended.
         riders: those writes, in order of arrival, and what the plan says of each.
     """
 
     term: Term
     number: int
+    producer_id: int
     riders: list[tuple[Pending[Write], Verdict]] = field(default_factory=list)
 
 
@@ -117,19 +121,15 @@ class Outcomes:
         """Takes in a record that the map has applied, each in order: it may tell what became of a batch."""
         if not self._open:
             return
-        match record:
-            case Stamp(term=term, batch=number):
-                batch = self._open.get((term, number))
-                if batch is not None:
-                    self.counters.resolved_batches += 1
-                    self.settle(batch, offset)
-            case Claim():
-                for batch in [batch for batch in self._open.values() if batch.term < offset]:
-                    self.fail(
-                        batch, NoLeader("another term began before the write reached the log; nothing was written")
-                    )
-            case Resign():
-                pass
+        if isinstance(record, Stamp):
+            stamped = self._open.get((record.term, record.batch))
+            if stamped is not None:
+                self.counters.resolved_batches += 1
+                self.settle(stamped, offset)
+            return
+        for batch in list(self._open.values()):
+            if rules_out(record, offset, term=batch.term, producer_id=batch.producer_id):
+                self.fail(batch, NoLeader("another term began before the write reached the log; nothing was written"))
 
     def lose(self, reason: str) -> None:
         """Gives up on every outcome: what could have told is gone, or nobody is left to listen."""

@@ -18,7 +18,7 @@ which the engine uses them:
 Where one replica shall write alone, it appends through a `FencedWriter`, whose claim shuts out every earlier one.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -173,14 +173,15 @@ class FencedWriter(Protocol):
     """
 
     async def claim(
-        self, compose: Callable[[Writer], Entry], *, predecessor: Writer | None, timeout_seconds: float
+        self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int], timeout_seconds: float
     ) -> Claimed:
-        """Raises the epoch and appends the claim's record under it, then proves that the log refuses the epoch before.
+        """Raises the epoch and appends the claim's batch under it, then proves that the log refuses the epoch before.
 
         Args:
-            compose: makes the record from the name under which the log knows us; may be called more than once.
-            predecessor: of the last claim in the log; None where there is none. Where the log gives a producer id that
-                is not the predecessor's, that one is shut out by hand first.
+            compose: makes the batch from the name under which the log knows us, the claim last; may be called more than
+                once.
+            enlisted: producer ids under which the log may have been claimed; those that we are not given are shut out
+                by hand, before the batch is sent.
             timeout_seconds: for all of it.
 
         Raises:

@@ -11,9 +11,9 @@ A claim, in order:
 1. The topic is still the one that was opened, and stamps its batches itself (LogAppendTime). The broker forgets an
    epoch by the time in its batches: a leader with a slow clock would open its own fence.
 2. The epoch is raised; twice if it is a new producer id's first, since step 5 needs an epoch before.
-3. If the producer id is not the predecessor's (its epochs are used up, or it expired), that one is shut out by hand:
-   a batch of it with the highest epoch, which no coordinator hands out.
-4. The claim is appended, with sequence 0.
+3. Producer ids of earlier claims that are not ours (their epochs are used up, or they expired) are shut out by hand:
+   each by a batch with the highest epoch, which no coordinator hands out.
+4. The claim is appended, with sequence 0, in one batch with what it says of producer ids.
 5. A batch of the epoch before must be refused. A log that takes it can't be led.
 
 What became of a batch, and what follows:
@@ -35,7 +35,7 @@ Invariants:
 Source: KIP-98 and KIP-360; the fence without transactions was measured (docs/adr/0004-leadership-by-producer-epoch.md).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 from sharedlogkv_replica.core.leadership import Writer
@@ -83,7 +83,7 @@ class KafkaFencedWriter:
         self._limit_bytes = 0
 
     async def claim(
-        self, compose: Callable[[Writer], Entry], *, predecessor: Writer | None, timeout_seconds: float
+        self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int], timeout_seconds: float
     ) -> Claimed:
         """See `FencedWriter.claim`."""
         self._claim.spend()
@@ -91,31 +91,34 @@ class KafkaFencedWriter:
         with self._counters.count_claim():
             self._delivery.check_open()
             try:
-                work = self._take_over(compose, predecessor, fate)
+                work = self._take_over(compose, enlisted, fate)
                 claimed = await self._delivery.within(timeout_seconds, work, fate=fate)
             finally:
                 if fate.open:
                     self._delivery.drop()
         self._claim.hold(claimed.writer)
-        self._sequence = 1
         return claimed
 
-    async def _take_over(self, compose: Callable[[Writer], Entry], predecessor: Writer | None, fate: Fate) -> Claimed:
+    async def _take_over(
+        self, compose: Callable[[Writer], Sequence[Entry]], enlisted: Collection[int], fate: Fate
+    ) -> Claimed:
         self._limit_bytes = await self._admit()
         producer = await self._raise_epoch()
         if producer.epoch == 0:
             producer = await self._raise_epoch()
-        if predecessor is not None and predecessor.producer_id != producer.producer_id:
-            await self._delivery.shut_out(predecessor.producer_id)
+        for other in sorted({*enlisted} - {producer.producer_id}):
+            await self._delivery.shut_out(other)
         writer = Writer(producer.producer_id, producer.epoch)
-        code, offset = await self._delivery.settle(build([compose(writer)], producer, 0), fate)
+        entries = compose(writer)
+        code, offset = await self._delivery.settle(build(entries, producer, 0), fate)
         if code != 0:
             raise _failure(code)
         fate.open = True  # it is in the log, and it is not known yet whether it may be used
-        self._continuity.acknowledge(Offset(offset), records=1, writer=FENCED)
+        self._continuity.acknowledge(Offset(offset), records=len(entries), writer=FENCED)
+        self._sequence = len(entries)
         await self._test_fence(producer, fate)
         fate.open = False
-        return Claimed(Offset(offset), writer)
+        return Claimed(Offset(offset + len(entries) - 1), writer)
 
     async def _raise_epoch(self) -> Producer:
         code, producer = await self._delivery.ask_coordinator(self._transactional_id)

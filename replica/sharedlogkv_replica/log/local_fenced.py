@@ -1,7 +1,7 @@
 """The fenced writer of a log that keeps its book of epochs itself, in memory or in a file."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from sharedlogkv_replica.core.leadership import Writer
@@ -56,7 +56,7 @@ class LocalFencedWriter:
         self._closed = False
 
     async def claim(
-        self, compose: Callable[[Writer], Entry], *, predecessor: Writer | None, timeout_seconds: float
+        self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int], timeout_seconds: float
     ) -> Claimed:
         """See `FencedWriter.claim`."""
         self._claim.spend()
@@ -65,18 +65,19 @@ class LocalFencedWriter:
             deadline = asyncio.get_running_loop().time() + timeout_seconds
             log_id, writer = await self._take_epoch(deadline)
             self._continuity.check_claimable(log_id)
-            if predecessor is not None and predecessor.producer_id != writer.producer_id:
-                await self._shut_out(predecessor.producer_id, deadline)
-            offset = await self._deliver([compose(writer)], deadline=deadline, writer=writer, claims=True)
+            for other in sorted({*enlisted} - {writer.producer_id}):
+                await self._shut_out(other, deadline)
+            entries = compose(writer)
+            first = await self._deliver(entries, deadline=deadline, writer=writer, claims=True)
             await self._test_fence(writer, deadline)
         self._claim.hold(writer)
-        return Claimed(offset, writer)
+        return Claimed(Offset(first + len(entries) - 1), writer)
 
     async def _shut_out(self, producer_id: int, deadline: float) -> None:
         try:
             await self._deliver([BARRIER], deadline=deadline, writer=Writer(producer_id, FENCE_EPOCH))
         except OutcomeUnknown as error:
-            raise LogUnavailable("the predecessor could not be shut out in time") from error
+            raise LogUnavailable("an earlier leader could not be shut out in time") from error
 
     async def _test_fence(self, writer: Writer, deadline: float) -> None:
         self._counters.fence_tests += 1

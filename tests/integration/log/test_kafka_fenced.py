@@ -4,7 +4,7 @@ The rules under test are those of kafka_fenced's docstring.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -47,8 +47,8 @@ class Bench:
     site: KafkaSite
     counters: LogCounters
 
-    async def claim(self, name: str = "a", predecessor: Writer | None = None) -> Claimed:
-        return await claim(self.writer, name, predecessor)
+    async def claim(self, name: str = "a", enlisted: Collection[int] = ()) -> Claimed:
+        return await claim(self.writer, name, enlisted)
 
     async def append(self, *values: str, timeout_seconds: float = DEADLINE_SECONDS) -> Offset:
         return await self.writer.append([entry(value) for value in values], timeout_seconds=timeout_seconds)
@@ -202,7 +202,7 @@ async def test_a_claim_that_gets_no_answer_is_unknown_and_holds_once_it_is_in_th
     first = (await bench.claim()).writer
     bench.proxy.lose_answers_to = PRODUCE
     with pytest.raises(OutcomeUnknown):
-        await bench.writer.claim(lambda _: Entry(CLAIM_KEY, b"b"), predecessor=first, timeout_seconds=0.3)
+        await bench.writer.claim(lambda _: [Entry(CLAIM_KEY, b"b")], enlisted=[first.producer_id], timeout_seconds=0.3)
     bench.proxy.lose_answers_to = None
     assert await bench.values() == ["a", "b"]
     assert await bench.send(first, 1, [entry("late")]) == KafkaError.INVALID_PRODUCER_EPOCH
@@ -245,7 +245,7 @@ async def test_what_was_never_sent_is_unavailable_and_the_claim_still_holds(benc
     with pytest.raises(LogUnavailable):
         await bench.append("never sent", timeout_seconds=0.5)
     with pytest.raises(LogUnavailable):
-        await bench.writer.claim(lambda _: entry("never sent"), predecessor=None, timeout_seconds=0.5)
+        await bench.writer.claim(lambda _: [entry("never sent")], enlisted=(), timeout_seconds=0.5)
     bench.proxy.hold_requests = False
     await bench.claim("b")
     await bench.append("first")
@@ -287,7 +287,7 @@ async def test_when_the_epochs_are_used_up_the_claim_shuts_out_the_old_producer_
         assert slow.producer_id == leader.producer_id
     connection.abort()
     assert await bench.send(leader, 1, [entry("still leads")]) == 0
-    claimed = await bench.claim("b", predecessor=leader)
+    claimed = await bench.claim("b", enlisted=[leader.producer_id])
     assert claimed.writer.producer_id != leader.producer_id
     assert claimed.writer.epoch == 1, "the first epoch of an id has none before it, against which the fence is tested"
     assert await bench.send(leader, 2, [entry("late")]) == KafkaError.INVALID_PRODUCER_EPOCH

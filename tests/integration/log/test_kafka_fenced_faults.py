@@ -55,7 +55,7 @@ class Contender:
 
     async def _lead(self, term: bytes) -> None:
         try:
-            await self.writer.claim(lambda _: Entry(CLAIM_KEY, term), predecessor=None, timeout_seconds=CLAIM_SECONDS)
+            await self.writer.claim(lambda _: [Entry(CLAIM_KEY, term)], enlisted=(), timeout_seconds=CLAIM_SECONDS)
         except (LogUnavailable, OutcomeUnknown):
             self.hindered += 1
             return

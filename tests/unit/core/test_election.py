@@ -38,7 +38,7 @@ from sharedlogkv_replica.core.election_events import (
     WriterLost,
 )
 from sharedlogkv_replica.core.leader_view import LeaderView, Role
-from sharedlogkv_replica.core.leadership import Claim, Resign, Stamp, Term, Writer
+from sharedlogkv_replica.core.leadership import Claim, Enlisted, Resign, Stamp, Term, Writer, claim_batch
 from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.tenure import RENEWAL_SECONDS
 
@@ -46,6 +46,7 @@ CONFIG = ElectionConfig("me", "me:8081", jitter=0.0)
 SILENCE = 3.151
 OTHER = Writer(7, 4)
 MINE = Writer(7, 5)
+SEVEN = frozenset({7})
 TERM = Term(100)
 
 
@@ -91,7 +92,7 @@ def candidate() -> Driver:
     """A replica whose claim is on its way, after a leader that has been silent for long."""
     driver = follower()
     assert driver.wait(SILENCE) == (AskLeader(Term(10), "other:8081"),)
-    assert driver.tell(LeaderSilent(Term(10))) == (StartClaim(OTHER),)
+    assert driver.tell(LeaderSilent(Term(10))) == (StartClaim(SEVEN),)
     driver.tell(ClaimComposed(MINE))
     return driver
 
@@ -124,7 +125,7 @@ def test_where_the_log_knows_no_leader_the_claims_are_spread_by_chance_alone() -
     driver = Driver(dataclasses.replace(CONFIG, jitter=0.5))
     assert driver.tell(Fit(True)) == ()
     assert driver.wait(0.09) == ()
-    assert driver.wait(0.02) == (StartClaim(None),)
+    assert driver.wait(0.02) == (StartClaim(frozenset()),)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_a_leader_that_answers_keeps_the_candidate_waiting_for_another_lease() -
 def test_a_leader_that_does_not_lead_or_does_not_answer_is_succeeded(answer: Event) -> None:
     driver = follower()
     driver.wait(SILENCE)
-    assert driver.tell(answer) == (StartClaim(OTHER),)
+    assert driver.tell(answer) == (StartClaim(SEVEN),)
     assert driver.election.view == LeaderView(Role.CANDIDATE)
 
 
@@ -172,7 +173,7 @@ def test_an_answer_is_not_waited_for_longer_than_a_grace() -> None:
     driver = follower()
     driver.wait(SILENCE)
     assert driver.wait(0.49) == ()
-    assert driver.wait(0.02) == (StartClaim(OTHER),)
+    assert driver.wait(0.02) == (StartClaim(SEVEN),)
 
 
 def test_a_beat_that_comes_while_the_leader_is_asked_clears_it() -> None:
@@ -192,7 +193,7 @@ def test_an_answer_about_another_term_says_nothing() -> None:
 def test_a_leader_without_an_address_is_not_asked() -> None:
     driver = follower()
     driver.tell(Followed(Offset(20), dataclasses.replace(OTHER_CLAIM, address="")))
-    assert driver.wait(SILENCE) == (StartClaim(OTHER),)
+    assert driver.wait(SILENCE) == (StartClaim(SEVEN),)
 
 
 def test_who_was_asleep_does_not_suspect_for_what_it_did_not_hear() -> None:
@@ -331,7 +332,7 @@ def test_a_leader_in_between_that_sent_beats_alone_may_have_been_waiting_itself(
 def test_nothing_is_waited_for_after_a_resignation() -> None:
     """Invariant 3; Ongaro section 3.10."""
     driver = follower()
-    assert driver.tell(Followed(Offset(12), Resign(Term(10), OTHER_CLAIM, "me"))) == (StartClaim(OTHER),)
+    assert driver.tell(Followed(Offset(12), Resign(Term(10), OTHER_CLAIM, "me"))) == (StartClaim(SEVEN),)
     driver.tell(ClaimComposed(MINE), acknowledged(driver))
     assert Lead(TERM) in driver.tell(Followed(Offset(TERM), MY_CLAIM))
 
@@ -342,12 +343,12 @@ def test_others_than_the_named_successor_claim_by_rank_and_give_it_a_start(succe
     driver.tell(Followed(Offset(12), Stamp(Term(10), 2, 0, heirs=("third", "me"))))
     assert driver.tell(Followed(Offset(13), Resign(Term(10), OTHER_CLAIM, successor))) == ()
     assert driver.wait(seconds - 0.01) == ()
-    assert driver.wait(0.02) == (StartClaim(OTHER),)
+    assert driver.wait(0.02) == (StartClaim(SEVEN),)
 
 
 def test_a_resignation_is_understood_without_the_claim_that_compaction_dropped() -> None:
     driver = Driver()
-    assert driver.tell(Followed(Offset(13), Resign(Term(10), OTHER_CLAIM, "me")), Fit(True)) == (StartClaim(OTHER),)
+    assert driver.tell(Followed(Offset(13), Resign(Term(10), OTHER_CLAIM, "me")), Fit(True)) == (StartClaim(SEVEN),)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +368,7 @@ def test_a_refusal_is_shown_and_tried_again_after_ten_seconds() -> None:
     assert driver.election.view.refusal == "allow Write on the transactional id"
     assert driver.wait(9.9) == ()
     driver.wait(0.2)
-    assert driver.tell(LeaderSilent(Term(10))) == (StartClaim(OTHER),)
+    assert driver.tell(LeaderSilent(Term(10))) == (StartClaim(SEVEN),)
     driver.tell(acknowledged(driver))
     assert driver.election.view.refusal is None
 
@@ -380,7 +381,7 @@ def test_a_claim_of_unknown_outcome_that_appears_is_ours_and_nobody_leads_with_i
     assert driver.election.view == LeaderView(Role.FOLLOWER)
     assert not driver.election.answers_for(Term(50), driver.now)
     assert driver.wait(0.49) == ()
-    assert driver.wait(0.02) == (StartClaim(MINE),)
+    assert driver.wait(0.02) == (StartClaim(SEVEN),)
     driver.tell(ClaimComposed(Writer(7, 6)), acknowledged(driver, writer=Writer(7, 6)))
     assert Lead(TERM) in driver.tell(Followed(Offset(TERM), claim_of("me", Writer(7, 6))))
 
@@ -414,23 +415,54 @@ def test_a_candidate_that_slept_over_its_acknowledgement_does_not_lead() -> None
     assert effects == (StandDown(TERM, StandDownReason.SUSPENDED),)
 
 
-def test_a_candidate_that_read_late_shuts_out_the_writer_it_did_not_know_of() -> None:
-    """F1 of the fence: the epoch is one of a producer id, and that had changed twice."""
-    driver = candidate()
-    driver.tell(ClaimComposed(Writer(9, 0)), acknowledged(driver, writer=Writer(9, 0)))
-    driver.tell(Followed(Offset(TERM - 1), claim_of("rival", Writer(8, 0))))
-    assert driver.tell(Followed(Offset(TERM), claim_of("me", Writer(9, 0)))) == (
-        StandDown(TERM, StandDownReason.RENEWAL),
-        StartClaim(Writer(8, 0)),
-    )
+def alone(writer: Writer, *others: int) -> list[Event]:
+    """What is read of a claim of "me" at `TERM`, which has shut out the other producer ids."""
+    records = claim_batch(claim_of("me", writer), enlisted=others)
+    return [Followed(Offset(TERM - len(records) + 1 + index), record) for index, record in enumerate(records)]
 
 
 def test_a_claim_of_a_new_producer_id_shuts_out_the_old_one_whatever_its_epoch() -> None:
     """F1 of the fence."""
     driver = candidate()
     driver.tell(ClaimComposed(Writer(9, 0)), acknowledged(driver, writer=Writer(9, 0)))
-    driver.tell(Followed(Offset(TERM - 1), claim_of("rival", MINE)))
-    assert Lead(TERM) in driver.tell(Followed(Offset(TERM), claim_of("me", Writer(9, 0))))
+    driver.tell(Followed(Offset(TERM - 5), claim_of("rival", MINE)))
+    assert Lead(TERM) in driver.tell(*alone(Writer(9, 0), 7))
+
+
+def test_a_candidate_that_read_late_claims_again_to_shut_out_the_writer_it_did_not_know_of() -> None:
+    """Invariant 1; F1 of the fence: the epoch is one of a producer id, and that had changed twice."""
+    driver = candidate()
+    driver.tell(ClaimComposed(Writer(9, 0)), acknowledged(driver, writer=Writer(9, 0)))
+    driver.tell(Followed(Offset(TERM - 5), claim_of("rival", Writer(8, 0))))
+    assert driver.tell(*alone(Writer(9, 0), 7)) == (
+        StandDown(TERM, StandDownReason.RENEWAL),
+        StartClaim(frozenset({8, 9})),
+    )
+
+
+@pytest.mark.parametrize("compacted", [True, False])
+def test_whom_a_candidate_that_died_did_not_shut_out_the_next_one_does(*, compacted: bool) -> None:
+    """Invariant 1: the book is in the log, so that it outlives the candidate, and compaction too."""
+    driver = Driver()
+    old = Enlisted(7) if compacted else OTHER_CLAIM
+    driver.tell(Followed(Offset(10), old), Followed(Offset(20), claim_of("died", Writer(8, 0))), Fit(True))
+    assert driver.wait(SILENCE) == (AskLeader(Term(20), "died:8081"),)
+    assert driver.tell(LeaderSilent(Term(20))) == (StartClaim(frozenset({7, 8})),)
+    driver.tell(ClaimComposed(Writer(8, 1)), acknowledged(driver, writer=Writer(8, 1)))
+    assert Lead(TERM) in driver.tell(*alone(Writer(8, 1), 7, 8))
+
+
+def test_a_leader_whom_a_later_claim_has_not_shut_out_holds_its_lease_by_what_it_still_writes() -> None:
+    """Invariant 3."""
+    driver = follower()
+    driver.tell(Followed(Offset(20), claim_of("died", Writer(8, 0))))
+    driver.wait(3)
+    driver.tell(Followed(Offset(21), Stamp(Term(10), 2, 0)))
+    driver.wait(0.5)
+    driver.tell(LeaderSilent(Term(20)), ClaimComposed(Writer(8, 1)), acknowledged(driver, writer=Writer(8, 1)))
+    assert driver.tell(*alone(Writer(8, 1), 7, 8)) == ()
+    assert Lead(TERM) not in driver.wait(2.6)
+    assert Lead(TERM) in driver.wait(0.1)
 
 
 # ---- Leading ----
@@ -472,7 +504,7 @@ def test_a_leader_without_acknowledgements_answers_no_reads_and_then_stands_down
     assert driver.election.may_append(driver.now)
     assert driver.wait(2.99) == (SendBeat(TERM),) * 2
     assert driver.wait(0.02) == (StandDown(TERM, StandDownReason.SUSPENDED),)
-    assert driver.wait(0.5) == (StartClaim(MINE),), "it was awake, so a later claim would have been read"
+    assert driver.wait(0.5) == (StartClaim(SEVEN),), "it was awake, so a later claim would have been read"
 
 
 def test_a_leader_that_was_asleep_stands_down_before_it_writes() -> None:
@@ -505,7 +537,7 @@ def test_a_fenced_leader_waits_for_the_claim_that_fenced_it() -> None:
     driver = leader()
     assert driver.tell(WriterLost(fenced=True)) == (StandDown(TERM, StandDownReason.WRITER_LOST),)
     assert driver.wait(3.1) == ()
-    assert driver.wait(0.1) == (StartClaim(MINE),)
+    assert driver.wait(0.1) == (StartClaim(SEVEN),)
 
 
 def test_a_leader_that_does_not_know_what_became_of_its_batch_claims_anew_and_waits_for_nobody() -> None:
@@ -513,7 +545,7 @@ def test_a_leader_that_does_not_know_what_became_of_its_batch_claims_anew_and_wa
     driver = leader()
     driver.tell(WriterLost(fenced=False))
     assert driver.election.view == LeaderView(Role.FOLLOWER)
-    assert driver.wait(0.6) == (StartClaim(MINE),)
+    assert driver.wait(0.6) == (StartClaim(SEVEN),)
     driver.tell(ClaimComposed(Writer(7, 6)), acknowledged(driver, offset=200, writer=Writer(7, 6)))
     assert Lead(Term(200)) in driver.tell(Followed(Offset(200), claim_of("me", Writer(7, 6))))
 
@@ -525,7 +557,7 @@ def test_a_claim_is_renewed_twice_a_day() -> None:
     while driver.now + 1 < end:
         assert driver.wait(1) == (SendBeat(TERM),)
         driver.tell(BatchAcknowledged(driver.now))
-    assert driver.wait(1)[-2:] == (StandDown(TERM, StandDownReason.RENEWAL), StartClaim(MINE))
+    assert driver.wait(1)[-2:] == (StandDown(TERM, StandDownReason.RENEWAL), StartClaim(SEVEN))
 
 
 def test_peers_are_told_the_truth() -> None:
@@ -589,7 +621,7 @@ def test_who_stops_never_claims_again() -> None:
 def test_where_a_resignation_failed_somebody_leads_again_soon(event: Event) -> None:
     driver = leader()
     driver.tell(HandOver("third"), event)
-    assert driver.wait(0.6) == (StartClaim(MINE),)
+    assert driver.wait(0.6) == (StartClaim(SEVEN),)
 
 
 def test_a_lost_map_ends_everything() -> None:
@@ -597,20 +629,20 @@ def test_a_lost_map_ends_everything() -> None:
     assert driver.tell(MapLost()) == (StandDown(TERM, StandDownReason.MAP_LOST),)
     assert driver.election.view == LeaderView(Role.FOLLOWER)
     assert driver.wait(3600) == ()
-    assert driver.tell(Fit(True)) == (StartClaim(None),)
+    assert driver.tell(Fit(True)) == (StartClaim(frozenset()),)
 
 
 def test_a_claim_of_a_log_that_is_gone_is_not_led_with() -> None:
     driver = candidate()
     driver.tell(MapLost(), Fit(True))
     assert driver.wait(3600) == (), "one claim at most is on its way"
-    assert driver.tell(acknowledged(driver)) == (StartClaim(None),)
+    assert driver.tell(acknowledged(driver)) == (StartClaim(frozenset()),)
 
 
 def test_a_lease_of_a_leader_outlives_the_log_that_told_of_it() -> None:
     """Invariant 3."""
     driver = follower()
-    assert driver.tell(MapLost(), Fit(True)) == (StartClaim(None),)
+    assert driver.tell(MapLost(), Fit(True)) == (StartClaim(frozenset()),)
     driver.tell(ClaimComposed(MINE), acknowledged(driver, offset=5))
     assert Lead(Term(5)) not in driver.tell(Followed(Offset(5), MY_CLAIM))
     assert Lead(Term(5)) in driver.wait(SILENCE)
@@ -620,7 +652,7 @@ def test_a_leader_of_the_next_log_has_not_waited_for_that_of_the_last_one() -> N
     """Invariant 3."""
     driver, rival = follower(), claim_of("rival", MINE)
     driver.tell(MapLost(), Fit(False), Followed(Offset(0), rival), Followed(Offset(1), Stamp(Term(0), 1, 1)), Fit(True))
-    assert StartClaim(MINE) in driver.tell(Followed(Offset(3), Resign(Term(0), rival, "me")))
+    assert StartClaim(SEVEN) in driver.tell(Followed(Offset(3), Resign(Term(0), rival, "me")))
     driver.tell(ClaimComposed(Writer(7, 6)), acknowledged(driver, offset=5, writer=Writer(7, 6)))
     assert Lead(Term(5)) not in driver.tell(Followed(Offset(5), claim_of("me", Writer(7, 6))))
     assert Lead(Term(5)) in driver.wait(SILENCE)

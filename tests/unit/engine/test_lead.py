@@ -105,13 +105,13 @@ class Bench:
             if record is not None:
                 self.lead.observe(offset, record)
 
-    def compose(self, writer: Writer) -> Entry:
-        return encode_leadership(Claim(writer, "me", "", 3000))
+    def compose(self, writer: Writer) -> list[Entry]:
+        return [encode_leadership(Claim(writer, "me", "", 3000))]
 
     async def claim(self) -> Term:
         """Claims, and waits until the map has the claim."""
         before = len(self.ledger.claimed)
-        self.lead.claim(self.compose, predecessor=None)
+        self.lead.claim(self.compose, enlisted=())
         await eventually(lambda: len(self.ledger.claimed) > before)
         claimed = self.ledger.claimed[-1]
         await eventually(lambda: self.follower.position > claimed.offset)

@@ -26,7 +26,7 @@ class TestMemoryFencedWriter(FencedContract):
 
 
 async def claim_soon(writer: FencedWriter) -> None:
-    await writer.claim(lambda _: Entry(CLAIM_KEY, b"a"), predecessor=None, timeout_seconds=SHORT_SECONDS)
+    await writer.claim(lambda _: [Entry(CLAIM_KEY, b"a")], enlisted=(), timeout_seconds=SHORT_SECONDS)
 
 
 async def write_soon(writer: FencedWriter, value: bytes) -> None:
@@ -121,7 +121,7 @@ async def test_a_leader_of_a_producer_id_that_was_forgotten_is_shut_out_by_whoev
     old, new = log.fenced_writer(), log.fenced_writer()
     before = (await claim(old, "old")).writer
     site.broker.forget_producer()
-    after = (await claim(new, "new", predecessor=before)).writer
+    after = (await claim(new, "new", [before.producer_id])).writer
     assert after.producer_id != before.producer_id
     with pytest.raises(Fenced):
         await write_soon(old, b"late")
@@ -130,8 +130,8 @@ async def test_a_leader_of_a_producer_id_that_was_forgotten_is_shut_out_by_whoev
 
 
 @pytest.mark.asyncio
-async def test_without_its_predecessor_such_a_claim_shuts_nobody_out(site: MemorySite) -> None:
-    """The predecessor is no ornament."""
+async def test_who_does_not_know_of_it_shuts_it_not_out(site: MemorySite) -> None:
+    """So the log keeps the book of producer ids, and whoever reads it late claims again (core/leadership.py)."""
     log = await opened(site)
     old, new = log.fenced_writer(), log.fenced_writer()
     await claim(old)
