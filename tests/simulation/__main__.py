@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+from tests.simulation.clairvoyant import Bounds, find_bounds
 from tests.simulation.report import draw, render_table
 from tests.simulation.scenarios import SCALERS, SCENARIOS, Result, play
 
@@ -17,14 +18,21 @@ def result(scenario: str, scaler: str, seed: int) -> Result:
     return play(NAMES[scenario], SCALERS[scaler](), seed=seed)
 
 
+@functools.cache
+def bounds(scenario: str, seed: int) -> Bounds:
+    """The bounds of a scenario, found once."""
+    return find_bounds(NAMES[scenario], seed=seed)
+
+
 def main() -> None:
     """Writes the table and the picture."""
     page = DOCS / "autoscaling.md"
     before, rest = page.read_text().split(BEGIN)
     after = rest.split(END)[1]
-    page.write_text(f"{before}{BEGIN}{render_table(result)}{END}{after}")
-    (DOCS / "autoscaling.svg").write_text(draw(result))
-    print(render_table(result))
+    table = render_table(result, bounds)
+    page.write_text(f"{before}{BEGIN}{table}{END}{after}")
+    (DOCS / "autoscaling.svg").write_text(draw(result, bounds))
+    print(table)
 
 
 if __name__ == "__main__":

@@ -1,38 +1,47 @@
 """What the simulation shows, as a table and as a picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from tests.simulation.clairvoyant import Bounds
 from tests.simulation.scalers import MAX_REPLICAS
 from tests.simulation.scenarios import SCALERS, SCENARIOS, Result, Scenario
 
-SEEDS = (1, 2)
+SEEDS = (1, 2, 3)
 Results = Callable[[str, str, int], Result]
 """The result of a scenario, a scaler and a seed."""
+AllBounds = Callable[[str, int], Bounds]
+"""The bounds of a scenario and a seed."""
+FORESEEN, RESERVED = "foresight, all CPU", "foresight, 75 %"
+LATE = "†"
+"""Marks who did not keep the lag bound."""
 
 COLUMNS = 2
 PANEL_WIDTH, PANEL_HEIGHT = 420, 150
 LEFT, TOP, GAP = 44, 64, 56
 POINTS = 210
-COLOURS = ("#c2185b", "#1976d2", "#388e3c", "#f57c00")
+COLOURS = ("#c2185b", "#1976d2", "#388e3c", "#f57c00", "#9e9e9e")
 
 
-def render_table(results: Results) -> str:
+def render_table(results: Results, bounds: AllBounds) -> str:
     """The table in Markdown: the most replicas, pod-minutes, and seconds late, each the mean of all seeds."""
-    lines = [
-        "| scenario | " + " | ".join(SCALERS) + " |",
-        "|---" * (len(SCALERS) + 1) + "|",
-    ]
+    names = [*SCALERS, RESERVED, FORESEEN]
+    lines = ["| scenario | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for scenario in SCENARIOS:
-        cells = []
-        for scaler in SCALERS:
-            found = [results(scenario.name, scaler, seed) for seed in SEEDS]
-            peak = max(result.peak for result in found)
-            minutes = mean(result.pod_minutes for result in found)
-            cells.append(f"{peak} / {minutes:.0f} / {mean(result.late_seconds for result in found):.0f}")
+        known = [bounds(scenario.name, seed) for seed in SEEDS]
+        cells = [_cell([results(scenario.name, scaler, seed) for seed in SEEDS], known) for scaler in SCALERS]
+        cells += [_cell([each.reserved for each in known], known), _cell([each.foreseen for each in known], known)]
         lines.append(f"| {scenario.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(found: Sequence[Result], known: Sequence[Bounds]) -> str:
+    peak = max(result.peak for result in found)
+    minutes = mean(result.pod_minutes for result in found)
+    late = mean(result.late_seconds for result in found)
+    is_kept = all(bounds.is_kept(result) for bounds, result in zip(known, found, strict=True))
+    return f"{peak} / {minutes:.0f} / {late:.0f}{'' if is_kept else ' ' + LATE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Panel:
         return f"{x:.1f},{y:.1f}"
 
 
-def draw(results: Results) -> str:
+def draw(results: Results, bounds: AllBounds) -> str:
     """The replicas over time in every scenario, of the first seed, as an SVG."""
     rows = -(-len(SCENARIOS) // COLUMNS)
     width = LEFT + COLUMNS * (PANEL_WIDTH + GAP)
@@ -59,14 +68,15 @@ def draw(results: Results) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"',
         '  font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        *(_legend(number, name) for number, name in enumerate(SCALERS)),
+        *(_legend(number, name) for number, name in enumerate((*SCALERS, FORESEEN))),
     ]
     for number, scenario in enumerate(SCENARIOS):
         column, row = number % COLUMNS, number // COLUMNS
         panel = Panel(scenario, LEFT + column * (PANEL_WIDTH + GAP), TOP + row * (PANEL_HEIGHT + GAP))
         parts += _frame(panel)
         # Ours is drawn last, on top of the others.
-        for colour, scaler in reversed(list(zip(COLOURS, SCALERS, strict=True))):
+        parts.append(_curve(panel, bounds(scenario.name, SEEDS[0]).foreseen, COLOURS[-1]))
+        for colour, scaler in reversed(list(zip(COLOURS[:-1], SCALERS, strict=True))):
             parts.append(_curve(panel, results(scenario.name, scaler, SEEDS[0]), colour))
     return "\n".join([*parts, "</svg>"]) + "\n"
 

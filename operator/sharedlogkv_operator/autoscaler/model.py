@@ -21,9 +21,13 @@ FALL_SECONDS: Final = 1.0
 USUAL_SECONDS: Final = 60.0
 """The append rate is averaged twice. Replicas are sized for the lesser: for the usual rate while a surge rises, for
 that of late, which falls fast, when it is over. A moment of many writes orders no replicas."""
-REQUEST_SECONDS: Final = 10.0
+REQUEST_SECONDS: Final = 20.0
 USUAL_REQUEST_SECONDS: Final = 120.0
 """So is the request rate, and there the greater counts: too few replicas hurt sooner than too many."""
+JUMP: Final = 1.3
+"""A request rate that is this much greater than of late is no noise: it counts at once, so that one step is enough."""
+FIRST_SECONDS: Final = 5.0
+"""No average is over less; in the beginning it is over what was seen, lest the first look count for minutes."""
 
 KNOWN_RECORDS: Final = 500.0
 KNOWN_REQUESTS: Final = 200.0
@@ -61,6 +65,7 @@ class Estimates:
 
     Attributes:
         at: seconds since the epoch; 0 before the first look.
+        since: when the first look was.
         end: the log's end as last seen; None before it was.
         end_at: when that was.
         records: CPU spent on records.
@@ -76,6 +81,7 @@ class Estimates:
     """
 
     at: float = 0.0
+    since: float = 0.0
     end: int | None = None
     end_at: float = 0.0
     records: Tally = Tally()
@@ -129,12 +135,18 @@ class Estimates:
             return 0.0
         return self.read_cpu * (1 + reserve) / headroom if headroom > 0 else math.inf
 
+    def apply_rate(self, replicas: int) -> float:
+        """Records a second that each of `replicas` replicas applies at full use; 0 where costs are unknown."""
+        if self.record_cost is None:
+            return 0.0
+        reading = min(READ_SHARE * self.cpu_limit, self.read_cpu / replicas)
+        return (self.cpu_limit - reading) / self.record_cost
+
     def drain_rate(self, replicas: int) -> float:
         """Records a second by which each of `replicas` replicas gains on the log at full use; below 0 it loses."""
         if self.record_cost is None or self.append_rate is None:
             return 0.0
-        reading = min(READ_SHARE * self.cpu_limit, self.read_cpu / replicas)
-        return (self.cpu_limit - reading) / self.record_cost - self.append_rate
+        return self.apply_rate(replicas) - self.append_rate
 
 
 def update(estimates: Estimates, loads: Collection[Load], *, end: int | None, now: float) -> Estimates:
@@ -147,9 +159,11 @@ def update(estimates: Estimates, loads: Collection[Load], *, end: int | None, no
         now: seconds since the epoch.
     """
     seconds = now - estimates.at if estimates.at and now > estimates.at else 0.0
-    learned = replace(_learn_appends(estimates, end, now=now), at=now)
+    since = estimates.since or now
+    learned = replace(_learn_appends(estimates, end, now=now), at=now, since=since)
     if not loads:
         return learned
+    seen_seconds = max(FIRST_SECONDS, now - since)
     fade = 0.5 ** (seconds / COST_HALF_LIFE_SECONDS)
     # Of two the greater: a replica may be short of CPU, or of records, but has nothing more than a healthy one.
     cpu_limit = median_high(load.cpu_limit for load in loads)
@@ -167,8 +181,10 @@ def update(estimates: Estimates, loads: Collection[Load], *, end: int | None, no
             fade=fade if honest else 1.0,
         ),
         record_bytes=fetched / records if records >= KNOWN_RECORDS else learned.record_bytes,
-        request_rate=_drift(learned.request_rate, offered, seconds / REQUEST_SECONDS),
-        usual_request_rate=_drift(learned.usual_request_rate, offered, seconds / USUAL_REQUEST_SECONDS),
+        request_rate=_leap(learned.request_rate, offered, seconds / min(REQUEST_SECONDS, seen_seconds)),
+        usual_request_rate=_drift(
+            learned.usual_request_rate, offered, seconds / min(USUAL_REQUEST_SECONDS, seen_seconds)
+        ),
         cpu_limit=cpu_limit,
         apply_cpu=median_high(load.apply_cpu for load in healthy),
         serve_cpu=sum(map(_serving, loads)),
@@ -184,18 +200,24 @@ def _learn_appends(estimates: Estimates, end: int | None, *, now: float) -> Esti
     rate = (end - estimates.end) / seconds
     known = estimates.append_rate
     time_constant = RISE_SECONDS if known is None or rate > known else FALL_SECONDS
+    seen_seconds = max(FIRST_SECONDS, now - estimates.since)
     return replace(
         estimates,
         end=end,
         end_at=now,
         append_rate=_drift(known, rate, seconds / time_constant),
-        usual_append_rate=_drift(estimates.usual_append_rate, rate, seconds / USUAL_SECONDS),
+        usual_append_rate=_drift(estimates.usual_append_rate, rate, seconds / min(USUAL_SECONDS, seen_seconds)),
     )
 
 
 def _serving(load: Load) -> float:
     """CPUs that the replica spends on requests."""
     return max(0.0, load.serve_cpu - IDLE_CPU)
+
+
+def _leap(known: float | None, new: float, time_constants: float) -> float:
+    """As `_drift`, but up at once where the new value is far above."""
+    return new if known is not None and new > JUMP * known else _drift(known, new, time_constants)
 
 
 def _drift(known: float | None, new: float, time_constants: float) -> float:

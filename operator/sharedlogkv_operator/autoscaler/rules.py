@@ -7,7 +7,7 @@
 | Booting | replicas are on their way, and there will be enough for the reads | hold |
 | ApplyStalled | most replicas apply nothing while the log grows, without using CPU | hold |
 | FetchBound | replicas fall behind while their CPU is idle | hold |
-| WriteBound | the log grows faster than one replica applies it | hold |
+| WriteBound | the log grows faster than one replica applies it | hold; while replicas are behind, spread reads |
 | Straggler | one replica is behind and the others are not | replace it |
 | Ineffective | a scale-up took nothing off the replicas that were there | undo it, and try no other for a while |
 | ReadSteal | reads need more replicas | add them |
@@ -33,7 +33,7 @@ from sharedlogkv_operator.autoscaler.history import WINDOW_LOOKS
 from sharedlogkv_operator.autoscaler.model import typical
 from sharedlogkv_operator.autoscaler.observation import Observation
 from sharedlogkv_operator.autoscaler.policy import Policy
-from sharedlogkv_operator.autoscaler.scene import Scene, look
+from sharedlogkv_operator.autoscaler.scene import SMALL_EXCESS_SECONDS, Scene, look
 from sharedlogkv_operator.autoscaler.state import State
 from sharedlogkv_operator.autoscaler.verdict import Verdict, hold
 from sharedlogkv_operator.autoscaler.victims import choose_victims
@@ -49,8 +49,11 @@ GROWING_LAG: Final = 0.1
 WRITE_BOUND_SHARE: Final = 0.9
 LEAST_HEADROOM: Final = 0.05
 """The share of a replica's CPU that records must leave to reads for more replicas to make sense."""
-TOLERANCE: Final = 0.05
-LEAST_GAIN: Final = 0.05
+TOLERANCE: Final = 0.1
+"""Reads need so much more than there is before replicas are added, as with a HorizontalPodAutoscaler: loads waver."""
+SMALL_EXCESS: Final = 0.25
+"""Reads that need no more than this above what there is may be noise, and do little harm: they must last a while."""
+LEAST_GAIN: Final = 0.02
 """A further replica must speed up the catching up by so much."""
 
 
@@ -145,6 +148,8 @@ def _write_bound(scene: Scene) -> Verdict | None:
         return None
     limit = f"{estimates.cpu_limit:.2g} CPU"
     if rate >= WRITE_BOUND_SHARE * ceiling:
+        if (spread := _spread_reads(scene)) is not None:
+            return spread
         relation = "exceeds" if rate > ceiling else "is close to"
         need = rate * cost / policy.read_utilization
         message = (
@@ -163,10 +168,38 @@ def _write_bound(scene: Scene) -> Verdict | None:
     return None
 
 
+def _spread_reads(scene: Scene) -> Verdict | None:
+    """No count keeps up with the writes; but fewer reads on each let them fall behind more slowly, and catch up sooner.
+
+    A surge that is short orders none: its rate must have become the usual one.
+    """
+    estimates, policy = scene.estimates, scene.policy
+    ceiling, usual = estimates.apply_ceiling, estimates.usual_append_rate
+    if ceiling is None or usual is None or usual < WRITE_BOUND_SHARE * ceiling:
+        return None
+    if scene.is_booting or not scene.is_lagging or estimates.request_cost is None:
+        return None
+    count = scene.replicas
+    while count < policy.max_replicas and estimates.apply_rate(count + 1) >= (1 + LEAST_GAIN) * estimates.apply_rate(
+        count
+    ):
+        count += 1
+    if count == scene.replicas:
+        return None
+    message = (
+        f"lag is {scene.lag_seconds:.1f} s, and more than one replica applies is written, {ceiling:,.0f}/s at most: "
+        f"{_count(count)} apply {estimates.apply_rate(count):,.0f}/s each instead of "
+        f"{estimates.apply_rate(scene.replicas):,.0f}/s, for fewer reads"
+    )
+    return _up(scene, Rule.CATCH_UP, count, message)
+
+
 def _read_steal(scene: Scene) -> Verdict | None:
     if scene.read_replicas <= scene.replicas * (1 + TOLERANCE):
         return None
-    since = scene.now - scene.policy.scale_up_window_seconds
+    is_small = scene.read_replicas <= scene.replicas * (1 + SMALL_EXCESS)
+    window_seconds = max(scene.policy.scale_up_window_seconds, SMALL_EXCESS_SECONDS if is_small else 0.0)
+    since = scene.now - window_seconds
     need = min(wish.need for wish in scene.state.wishes if wish.at >= since)
     if need <= scene.replicas:
         return None

@@ -136,6 +136,24 @@ def test_another_log_begins_the_append_rate_anew() -> None:
     assert model.update(known, [load()], end=1_000, now=110.0).append_rate == pytest.approx(100.0)
 
 
+def test_averages_begin_with_what_was_seen_and_not_with_the_first_look() -> None:
+    known = Estimates()
+    for look in range(1, 9):
+        offered = load(served_requests=50_000.0 + 5 * (1_000 if look == 1 else 100))
+        known = model.update(known, [offered], end=look * 5_000, now=100.0 + 5 * look)
+    assert known.usual_request_rate is not None
+    assert known.usual_request_rate < (1_000 + 7 * 100) / 8
+
+
+def test_a_jump_of_requests_counts_at_once_and_less_than_that_with_time() -> None:
+    known = model.update(Estimates(), [load()], end=1, now=100.0)
+    known = model.update(known, [load(served_requests=53_000.0)], end=2, now=105.0)
+    assert known.request_rate is not None
+    assert 500 < known.request_rate < 600
+    jump = model.update(known, [load(served_requests=55_000.0)], end=3, now=110.0)
+    assert jump.request_rate == pytest.approx(1_000)
+
+
 KNOWN = Estimates(
     at=100.0,
     records=Tally(0.1, 1_000.0),
@@ -155,6 +173,8 @@ def test_the_formulas_are_those_of_the_model() -> None:
     assert KNOWN.replicas_for_reads(0.75, reserve=0.15) == pytest.approx(2.3)
     assert math.isinf(KNOWN.replicas_for_reads(0.2))
     assert Estimates().replicas_for_reads(0.75) == 0.0
+    assert KNOWN.apply_rate(2) == pytest.approx(4_500)
+    assert Estimates().apply_rate(2) == 0.0
     # With two replicas each spends 0.55 CPU on reads: the rest applies 4,500 records a second, 2,500 more than come.
     assert KNOWN.drain_rate(2) == pytest.approx(2_500)
     assert KNOWN.drain_rate(1) == pytest.approx(-1_500), "reads leave 5 % to records"
