@@ -43,12 +43,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What the operator may do, in the cluster or in each namespace that it serves; no more than its code calls. */}}
 {{- define "sharedlogkv.rules" -}}
-- apiGroups: [sharedlog.dev]
-  resources: [sharedlogkvs]
-  verbs: [get, list, watch, patch]
-- apiGroups: [sharedlog.dev]
-  resources: [sharedlogkvs/status]
-  verbs: [patch]
+{{ include "sharedlogkv.storeRules" . }}
 # Owner references block the owner's deletion; clusters may demand this right for that.
 - apiGroups: [sharedlog.dev]
   resources: [sharedlogkvs/finalizers]
@@ -75,4 +70,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [events]
   verbs: [get, create, patch]
+{{- end -}}
+
+{{/* Of these, what concerns the stores themselves, and nothing that belongs to them. */}}
+{{- define "sharedlogkv.storeRules" -}}
+- apiGroups: [sharedlog.dev]
+  resources: [sharedlogkvs]
+  verbs: [get, list, watch, patch]
+- apiGroups: [sharedlog.dev]
+  resources: [sharedlogkvs/status]
+  verbs: [patch]
 {{- end -}}

@@ -125,6 +125,18 @@ def test_with_namespaces_the_operator_has_rights_there_and_nowhere_else(cluster:
     assert variables(manifests)["SLKV_OPERATOR_NAMESPACES"] == "a,b"
 
 
+def test_rights_that_outlive_namespaces_are_on_stores_and_on_nothing_else(cluster: Cluster) -> None:
+    manifests = render(cluster, watchNamespaces=["a"], rbac__outliveNamespaces=True, rbac__aggregateRoles=False)
+    role, binding = one(manifests, "ClusterRole"), one(manifests, "ClusterRoleBinding")
+    granted = {resource: rule["verbs"] for rule in role["rules"] for resource in rule["resources"]}
+    assert granted == {"sharedlogkvs": ["get", "list", "watch", "patch"], "sharedlogkvs/status": ["patch"]}
+    assert {group for rule in role["rules"] for group in rule["apiGroups"]} == {"sharedlog.dev"}
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"][0]["name"] == one(manifests, "ServiceAccount")["metadata"]["name"]
+    wide = render(cluster, rbac__outliveNamespaces=True)
+    assert wide == render(cluster), "an operator for the whole cluster has these rights anyway"
+
+
 def test_roles_and_cluster_role_hold_the_same_rules(cluster: Cluster) -> None:
     wide = one(render(cluster), "ClusterRole", "shop-sharedlogkv")["rules"]
     narrow = one(render(cluster, watchNamespaces=["a"]), "Role", "shop-sharedlogkv")["rules"]

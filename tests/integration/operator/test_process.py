@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import yaml
 
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
-from tests.support.cluster import CHART, Cluster
+from tests.support.chart_rights import log_in_as_operator
+from tests.support.cluster import Cluster
 from tests.support.environment import Environment
 from tests.support.kubernetes import KubeApi, build_store, condition, until
 from tests.support.operator_process import environment_of, running
@@ -28,29 +28,10 @@ NOWHERE = "127.0.0.1:1"
 
 
 @pytest_asyncio.fixture
-async def kubeconfig(cluster: Cluster, environment: Environment, api: KubeApi, namespace: str, tmp_path: Path) -> Path:
+async def kubeconfig(cluster: Cluster, api: KubeApi, namespace: str, tmp_path: Path) -> Path:
     """Logs in as the chart's service account, which has the chart's rights in this namespace and no others."""
-    templates = ("templates/serviceaccount.yaml", "templates/rbac.yaml")
-    shown = [word for template in templates for word in ("--show-only", template)]
-    values = ("--kube-version", "1.34.0", "--set-json", f'watchNamespaces=["{namespace}"]')
-    manifests = cluster.helm("template", "op", str(CHART), "--namespace", namespace, *shown, *values)
-    cluster.kubectl("apply", "--filename", "-", namespace=namespace, stdin=manifests)
-    account = next(m for m in yaml.safe_load_all(manifests) if m and m["kind"] == "ServiceAccount")["metadata"]["name"]
-    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-    token = (await api.call("POST", path, body={"spec": {"expirationSeconds": 3600}}))["status"]["token"]
-    admin = yaml.safe_load(await asyncio.to_thread(Path(environment.kubeconfig).read_text))
-    cluster_entry = dict(admin["clusters"][0]["cluster"])
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": cluster_entry}],
-        "users": [{"name": "u", "user": {"token": token}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    found = tmp_path / "kubeconfig"
-    found.write_text(yaml.safe_dump(config))
-    return found
+    values = {"watchNamespaces": f'["{namespace}"]', "rbac__aggregateRoles": "false"}
+    return await log_in_as_operator(cluster, api, tmp_path, release_namespace=namespace, **values)
 
 
 async def ready_topic(api: KubeApi, namespace: str, name: str = "store") -> Manifest | None:
