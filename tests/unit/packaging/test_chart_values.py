@@ -3,31 +3,19 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
-CHART = Path(__file__).parents[3] / "charts/sharedlogkv"
-SCHEMA = json.loads((CHART / "values.schema.json").read_text())
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+from tests.support.chart_values import VALUES, leaves
+from tests.support.cluster import CHART
 
-# Objects that are Kubernetes' own: documented and valued as a whole.
-WHOLE = {"resources", "podSecurityContext", "securityContext"}
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
 # Checked by the API server: their grammar is Kubernetes', and deep. `global` is Helm's.
 OPEN = {"affinity.nodeAffinity", "affinity.podAffinity", "affinity.podAntiAffinity", "global"}
-
-
-def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted path of every value that a user may set."""
-    for key, value in values.items():
-        path = prefix + key
-        if isinstance(value, dict) and value and path not in WHOLE:
-            yield from leaves(value, path + ".")
-        else:
-            yield path
 
 
 def schema_paths(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
