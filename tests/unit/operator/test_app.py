@@ -1,13 +1,16 @@
-"""How the whole operator ends."""
+"""How the whole operator ends, and when its probes want it to."""
 
 import asyncio
+from collections.abc import Iterator
 
+import aiohttp
 import pytest
 from kubernetes.aio.client import Configuration
 
 from sharedlogkv_operator.app import Operator
 from sharedlogkv_operator.config import Config
 from sharedlogkv_operator.controller import Controller
+from sharedlogkv_operator.http_server import HttpServer
 
 
 @pytest.mark.asyncio
@@ -24,3 +27,24 @@ async def test_workers_that_a_bug_has_ended_end_the_operator(monkeypatch: pytest
                 await operator.run(asyncio.Event(), on_listening=lambda port: None)
     finally:
         await operator.close()
+
+
+@pytest.mark.asyncio
+async def test_the_liveness_probe_fails_with_the_reason_while_the_operator_is_stuck() -> None:
+    stalls: Iterator[str | None] = iter([None, "a reconcile has run for 121 s", None])
+    server = HttpServer(
+        find_stall=lambda: next(stalls), find_unreadiness=lambda: "not watching yet", render_metrics=lambda: b""
+    )
+    port = await server.start("127.0.0.1", 0)
+    answers = []
+    async with aiohttp.ClientSession() as session:
+        for path in ("/healthz", "/healthz", "/healthz", "/readyz"):
+            async with session.get(f"http://127.0.0.1:{port}{path}") as response:
+                answers.append((response.status, await response.text()))
+    await server.close()
+    assert answers == [
+        (200, "ok\n"),
+        (503, "a reconcile has run for 121 s\n"),
+        (200, "ok\n"),
+        (503, "not watching yet\n"),
+    ]

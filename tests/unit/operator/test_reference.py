@@ -119,6 +119,13 @@ def test_the_runbook_has_an_entry_for_every_reason_and_for_nothing_else() -> Non
     assert sorted(entries) == sorted(reason.value for reason in Reason)
 
 
+def test_what_to_do_is_told_for_every_reason_of_the_scaling_and_for_nothing_else() -> None:
+    section = RUNBOOK.split("\n## When replicas are scaled\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`[A-Z][^|]*) \|", section, re.MULTILINE)
+    entries = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(entries) == sorted(reason.value for reason in [*Rule, *Limit, *ScalingReason])
+
+
 def test_every_reason_of_the_scaling_is_there() -> None:
     section = TEXT.split("\n## Scaling\n")[1].split("\n## ")[0]
     cells = re.findall(r"^\| (`[A-Z][^|]*) \| Scaling", section, re.MULTILINE)
