@@ -167,6 +167,7 @@ async def test_a_suspended_store_keeps_its_topic_and_wakes_to_ready(store: Store
         return await store.condition("Ready") == ("False", "Suspended")
 
     await until(is_suspended, what="a suspended store")
+    assert compute_kstatus(await store.read()) == ["InProgress"], "as docs/reference.md has it"
     assert await store.condition("Reconciling") == ("False", "Settled")
     assert await store.pinned_id() == id_
     assert not await is_absent(admin, store.topic)

@@ -67,7 +67,8 @@ async def test_many_stores_are_seen_to_within_the_memory_and_the_time_that_are_p
 
         await until(are_all_bound, what="every topic", timeout_seconds=600, every_seconds=2)
         bound = time.monotonic() - began
-        assert len(await api.list("Deployment", namespace)) == STORES
+        for kind in ("Deployment", "Service", "Secret"):
+            assert len(await api.list(kind, namespace)) == STORES, kind
 
         before = passes(await metrics(operator))
         settled = time.monotonic()

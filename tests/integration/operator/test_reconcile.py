@@ -9,7 +9,7 @@ from sharedlogkv_operator.kafka_admin import ConfluentAdmin
 from sharedlogkv_operator.mode_change import parse_template_mode
 from sharedlogkv_operator.topic import CreateTopic
 from tests.support.cluster import Cluster
-from tests.support.kubernetes import until
+from tests.support.kubernetes import KINDS, until
 from tests.support.live_store import CHILDREN, Store, add_topic, applied_mark, is_absent
 
 pytestmark = pytest.mark.asyncio
@@ -90,6 +90,25 @@ async def test_fields_of_ours_are_taken_back_and_fields_of_others_are_left(store
     assert deployment["metadata"]["labels"]["app.kubernetes.io/name"] == "sharedlogkv"
     assert deployment["metadata"]["labels"]["theirs"] == "x"
     assert deployment["spec"]["progressDeadlineSeconds"] == 77
+
+
+async def test_a_container_that_others_put_into_the_deployment_stays_and_costs_no_write(store: Store) -> None:
+    await store.create()
+    await store.reconcile()
+    sidecar = {"name": "sidecar", "image": "proxy:1"}
+    path = f"{KINDS['Deployment'].format(namespace=store.namespace)}/store"
+    change = {"spec": {"template": {"spec": {"containers": [sidecar], "nodeSelector": {"disk": "none"}}}}}
+    strategic = "application/strategic-merge-patch+json"
+    await store.api.call("PATCH", path, body=change, content_type=strategic, fieldManager="injector")
+    await store.reconcile()
+    first, mark = await store.read("Deployment"), await applied_mark(store, "Deployment")
+    for _ in range(3):
+        await store.reconcile()
+    last = await store.read("Deployment")
+    assert {container["name"] for container in last["spec"]["template"]["spec"]["containers"]} == {"replica", "sidecar"}
+    assert last["spec"]["template"]["spec"]["nodeSelector"] == {"disk": "none"}
+    assert last["metadata"]["generation"] == first["metadata"]["generation"]
+    assert await applied_mark(store, "Deployment") == mark
 
 
 async def test_a_field_that_the_user_takes_back_goes(store: Store) -> None:
