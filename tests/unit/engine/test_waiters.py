@@ -1,6 +1,7 @@
 """Reads that wait for an offset."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -99,3 +100,31 @@ async def test_a_cancelled_wait_is_forgotten() -> None:
     await eventually(lambda: len(waiters) == 0)
     waiters.release(Position(2))
     assert len(waiters) == 0
+
+
+async def test_a_hundred_thousand_reads_that_wait_for_more_add_no_step_to_those_that_need_not() -> None:
+    """Counted and not timed: the calls that it takes to apply a batch and to release what it releases."""
+
+    def steps(waiters: Waiters) -> int:
+        calls = 0
+
+        def count(_frame: object, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            for offset in range(50):
+                read = waiters.wait(Offset(offset), timeout_seconds=60)
+                waiters.release(Position(offset + 1))
+                assert read.done()
+        finally:
+            sys.setprofile(None)
+        return calls
+
+    crowded = Waiters()
+    crowd = [crowded.wait(Offset(10**9), timeout_seconds=60) for _ in range(100_000)]
+    assert steps(crowded) == steps(Waiters())
+    assert len(crowded) == 100_000 + 50, "the loop has not turned since"
+    crowded.fail_all(LogReplaced("the test is over"))
+    await asyncio.gather(*crowd, return_exceptions=True)
