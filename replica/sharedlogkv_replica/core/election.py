@@ -67,40 +67,13 @@ import math
 from collections.abc import Iterator
 from typing import assert_never
 
-from sharedlogkv_replica.core.election_events import (
-    AskLeader,
-    BatchAcknowledged,
-    ClaimAcknowledged,
-    ClaimComposed,
-    ClaimFailed,
-    ClaimFailure,
-    Effect,
-    ElectionConfig,
-    Event,
-    Fit,
-    Followed,
-    HandOver,
-    HeirsKnown,
-    Lead,
-    LeaderAnswered,
-    LeaderSilent,
-    MapLost,
-    ResignAcknowledged,
-    ResignFailed,
-    SendBeat,
-    SendResign,
-    StandDown,
-    StandDownReason,
-    StartClaim,
-    Stop,
-    Tick,
-    WriterLost,
-)
+from sharedlogkv_replica.core import election_events as on
 from sharedlogkv_replica.core.leader_view import LeaderView, Role
 from sharedlogkv_replica.core.leadership import Claim, LeadershipRecord, Term, Writer, term_of
 from sharedlogkv_replica.core.records import Offset
-from sharedlogkv_replica.core.succession import Head, Succession
+from sharedlogkv_replica.core.succession import Succession
 from sharedlogkv_replica.core.tenure import Candidacy, Tenure, pause_seconds
+from sharedlogkv_replica.core.vigil import Vigil
 
 
 class _State(enum.Enum):
@@ -115,19 +88,17 @@ class _State(enum.Enum):
 class Election:
     """One replica's part in the election. See the module for the caller's duties."""
 
-    def __init__(self, config: ElectionConfig) -> None:
+    def __init__(self, config: on.ElectionConfig) -> None:
         self._config = config
         self._log = Succession(config)
         self._state = _State.FOLLOWING
         self._fit = False
         self._stopping = False
-        self._quiet_since = -math.inf  # since then a fit replica that was awake heard nothing
-        self._not_before = -math.inf  # no claim before that
+        self._vigil = Vigil()
         self._answer_due = math.inf  # while ASKING
-        self._wake: float | None = None  # when a Tick was due, as of the last step
         self._candidacy: Candidacy | None = None  # while CLAIMING
         self._tenure: Tenure | None = None  # while CLAIMED or LEADING
-        self._resignation: SendResign | None = None  # while RESIGNING
+        self._resignation: on.SendResign | None = None  # while RESIGNING
         self._refusal: str | None = None
 
     # ---- Questions ----
@@ -170,74 +141,74 @@ class Election:
 
     # ---- Steps ----
 
-    def step(self, event: Event, now: float) -> tuple[Effect, ...]:
+    def step(self, event: on.Event, now: float) -> tuple[on.Effect, ...]:
         """Takes `event` in at `now` (monotonic seconds); returns what is to be done, in this order."""
         effects = (*self._notice_sleep(now), *self._take(event, now), *self._proceed(now))
-        self._wake = self._due()
+        self._vigil.expect_wake(self._due())
         return effects
 
-    def _notice_sleep(self, now: float) -> Iterator[Effect]:
+    def _notice_sleep(self, now: float) -> Iterator[on.Effect]:
         """Invariant 4, before anything else."""
-        overslept = self._wake is not None and now > self._wake + self._config.beat_seconds
+        overslept = self._vigil.overslept(now, tolerance_seconds=self._config.beat_seconds)
         if self._tenure is not None and now >= self._tenure.patience_end:
             pause = self._config.silence_seconds if overslept else 0.0
-            yield self._stand_down(StandDownReason.SUSPENDED, now, pause=pause)
+            yield self._stand_down(on.StandDownReason.SUSPENDED, now, pause=pause)
         if overslept:
             self._hear(now)
-            self._not_before = max(self._not_before, now + self._config.grace_seconds)
+            self._vigil.hold_back(now + self._config.grace_seconds)
 
-    def _take(self, event: Event, now: float) -> Iterator[Effect]:
+    def _take(self, event: on.Event, now: float) -> Iterator[on.Effect]:
         match event:
-            case Tick():
+            case on.Tick():
                 pass
-            case Followed(offset=offset, record=record):
+            case on.Followed(offset=offset, record=record):
                 yield from self._follow(offset, record, now)
-            case Fit(fit=fit):
+            case on.Fit(fit=fit):
                 if fit and not self._fit:
-                    self._quiet_since = now
+                    self._vigil.hear(now)
                 self._fit = fit
                 if not fit:
-                    yield from self._withdraw(StandDownReason.UNFIT)
-            case LeaderAnswered(term=term, leads=leads):
+                    yield from self._withdraw(on.StandDownReason.UNFIT)
+            case on.LeaderAnswered(term=term, leads=leads):
                 yield from self._weigh(term, now, leads=leads)
-            case LeaderSilent(term=term):
+            case on.LeaderSilent(term=term):
                 yield from self._weigh(term, now, leads=False)
-            case ClaimComposed(writer=writer):
+            case on.ClaimComposed(writer=writer):
                 self._compose(writer)
-            case ClaimAcknowledged():
+            case on.ClaimAcknowledged():
                 yield from self._own(event, now)
-            case ClaimFailed():
+            case on.ClaimFailed():
                 self._fail(event, now)
-            case BatchAcknowledged(started=started):
+            case on.BatchAcknowledged(started=started):
                 if self._tenure is not None:
                     self._tenure.acknowledge(started)
-            case WriterLost(fenced=fenced):
+            case on.WriterLost(fenced=fenced):
                 if self._tenure is not None:
                     pause = self._config.silence_seconds if fenced else 0.0
-                    yield self._stand_down(StandDownReason.WRITER_LOST, now, pause=pause)
+                    yield self._stand_down(on.StandDownReason.WRITER_LOST, now, pause=pause)
                 self._end_resignation(now)
-            case HandOver(successor=successor):
+            case on.HandOver(successor=successor):
                 if self._state is _State.LEADING and successor != self._config.name:
-                    yield from self._resign(StandDownReason.HANDED_OVER, successor=successor)
-            case Stop():
+                    yield from self._resign(on.StandDownReason.HANDED_OVER, successor=successor)
+            case on.Stop():
                 self._stopping = True
-                yield from self._withdraw(StandDownReason.STOPPING)
-            case ResignAcknowledged():
+                yield from self._withdraw(on.StandDownReason.STOPPING)
+            case on.ResignAcknowledged():
                 if self._resignation is not None:
                     self._log.end(self._resignation.term, successor=self._resignation.successor)
-                    self._not_before = now + self._config.silence_seconds
+                    self._vigil.hold_back_anew(now + self._config.silence_seconds)
                 self._end_resignation(now)
-            case ResignFailed():
+            case on.ResignFailed():
                 self._end_resignation(now)
-            case HeirsKnown(heirs=heirs):
+            case on.HeirsKnown(heirs=heirs):
                 if self._tenure is not None:
                     self._log.heirs = tuple(heirs)
-            case MapLost():
+            case on.MapLost():
                 yield from self._forget(now)
             case _:
                 assert_never(event)
 
-    def _proceed(self, now: float) -> Iterator[Effect]:
+    def _proceed(self, now: float) -> Iterator[on.Effect]:
         """What the time, or the state alone, brings about."""
         due = self._due()
         if due is None or now < due:
@@ -259,11 +230,13 @@ class Election:
             case _State.FOLLOWING:
                 if not self._fit or self._stopping:
                     return None
-                return max(self._quiet_since + self._log.patience_seconds(), self._not_before)
+                return self._vigil.end(self._log.patience_seconds())
             case _State.ASKING:
                 return self._answer_due
             case _State.CLAIMED | _State.LEADING:
-                return self._due_in_tenure()
+                assert self._tenure is not None
+                leads = self._state is _State.LEADING
+                return self._tenure.due(self._log, leads=leads, beat_seconds=self._config.beat_seconds)
             case _State.CLAIMING | _State.RESIGNING:
                 return None
 
@@ -271,33 +244,33 @@ class Election:
 
     def _hear(self, now: float) -> None:
         """There was a sign of life, or we could not have heard one."""
-        self._quiet_since = now
+        self._vigil.hear(now)
         if self._state is _State.ASKING:
             self._state = _State.FOLLOWING
 
-    def _follow(self, offset: Offset, record: LeadershipRecord, now: float) -> Iterator[Effect]:
+    def _follow(self, offset: Offset, record: LeadershipRecord, now: float) -> Iterator[on.Effect]:
         if not self._log.follow(offset, record, now):
             return
         head = self._log.head
         assert head is not None
         self._hear(now)
         if isinstance(record, Claim) and not head.ours:
-            self._not_before = -math.inf
-        if self._tenure is not None and _is_over(self._tenure, head):
-            yield self._stand_down(StandDownReason.SUPERSEDED, now)
+            self._vigil.hold_back_anew()
+        if self._tenure is not None and self._tenure.is_over(self._log):
+            yield self._stand_down(on.StandDownReason.SUPERSEDED, now)
         if self._resignation is not None and head.term > self._resignation.term:
             self._end_resignation(now)
 
-    def _suspect(self, now: float) -> Effect:
+    def _suspect(self, now: float) -> on.Effect:
         head = self._log.head
         askable = head is not None and not head.ended and not head.ours
         if head is None or not askable or head.claim.address in ("", self._config.address):
             return self._start_claim()
         self._state = _State.ASKING
         self._answer_due = now + self._config.grace_seconds
-        return AskLeader(head.term, head.claim.address)
+        return on.AskLeader(head.term, head.claim.address)
 
-    def _weigh(self, term: Term, now: float, *, leads: bool) -> Iterator[Effect]:
+    def _weigh(self, term: Term, now: float, *, leads: bool) -> Iterator[on.Effect]:
         head = self._log.head
         if self._state is _State.ASKING and head is not None and head.term == term:
             if leads:
@@ -307,18 +280,17 @@ class Election:
 
     # ---- Claiming ----
 
-    def _start_claim(self) -> Effect:
+    def _start_claim(self) -> on.Effect:
         self._state = _State.CLAIMING
         self._candidacy = Candidacy()
-        return StartClaim(self._log.enlisted)
+        return on.StartClaim(self._log.enlisted)
 
-    def _end_candidacy(self, now: float) -> Candidacy | None:
-        """The claim that was on its way; None where there was none, or it is void."""
+    def _end_candidacy(self) -> Candidacy | None:
+        """The claim that was on its way; None where there was none."""
         candidacy, self._candidacy = self._candidacy, None
         if candidacy is not None:
             self._state = _State.FOLLOWING
-            self._quiet_since = now
-        return None if candidacy is None or candidacy.void else candidacy
+        return candidacy
 
     def _compose(self, writer: Writer) -> None:
         if self._candidacy is not None and not self._candidacy.void:
@@ -326,10 +298,13 @@ class Election:
             self._candidacy.claims.add(claim)
             self._log.expect(claim)
 
-    def _own(self, event: ClaimAcknowledged, now: float) -> Iterator[Effect]:
-        candidacy = self._end_candidacy(now)
+    def _own(self, event: on.ClaimAcknowledged, now: float) -> Iterator[on.Effect]:
+        candidacy = self._end_candidacy()
+        if candidacy is None:
+            return
+        self._vigil.hear(now)
         head, term = self._log.head, term_of(event.offset)
-        if candidacy is None or (head is not None and head.term > term):
+        if candidacy.void or (head is not None and head.term > term):
             return
         claim = self.claim(event.writer)
         self._log.expect(claim)
@@ -338,111 +313,83 @@ class Election:
         self._tenure = Tenure(term, claim, since=event.started, active=event.started)
         yield from self._notice_sleep(now)
         if not self._fit or self._stopping:
-            yield from self._withdraw(StandDownReason.STOPPING if self._stopping else StandDownReason.UNFIT)
+            yield from self._withdraw(on.StandDownReason.STOPPING if self._stopping else on.StandDownReason.UNFIT)
 
-    def _fail(self, failure: ClaimFailed, now: float) -> None:
-        quiet_since = self._quiet_since
-        candidacy = self._end_candidacy(now)
+    def _fail(self, failure: on.ClaimFailed, now: float) -> None:
+        candidacy = self._end_candidacy()
         if candidacy is None:
             return
-        self._quiet_since = quiet_since  # a claim that failed is no sign of life
-        self._not_before = now + pause_seconds(failure.kind, self._config)
-        if failure.kind is ClaimFailure.REFUSED:
+        if candidacy.void:
+            self._vigil.hear(now)
+            return
+        # A claim that failed is no sign of life.
+        self._vigil.hold_back_anew(now + pause_seconds(failure.kind, self._config))
+        if failure.kind is on.ClaimFailure.REFUSED:
             self._refusal = failure.message
-        if failure.kind in (ClaimFailure.NOT_WRITTEN, ClaimFailure.FENCED):
+        if failure.kind in (on.ClaimFailure.NOT_WRITTEN, on.ClaimFailure.FENCED):
             for claim in candidacy.claims:
                 self._log.dismiss(claim)
 
     # ---- A tenure ----
 
-    def _has_applied(self, tenure: Tenure) -> bool:
-        return self._log.head is not None and self._log.head.term == tenure.term
-
-    def _is_alone(self, tenure: Tenure) -> bool:
-        """Whether nobody can write but under our claim, which was applied last."""
-        return self._log.enlisted <= {tenure.claim.writer.producer_id}
-
-    def _due_in_tenure(self) -> float:
+    def _reign(self, now: float) -> Iterator[on.Effect]:
         tenure = self._tenure
         assert tenure is not None
-        if not self._has_applied(tenure):
-            return tenure.patience_end
-        if self._state is _State.LEADING:
-            change = tenure.renewal
-        elif not self._is_alone(tenure):
-            change = -math.inf
-        else:
-            change = self._log.earlier_leases_end
-        return min(tenure.patience_end, tenure.active + self._config.beat_seconds, change)
-
-    def _reign(self, now: float) -> Iterator[Effect]:
-        tenure = self._tenure
-        assert tenure is not None
-        if self._state is _State.LEADING:
-            if now >= tenure.renewal:
-                yield from self._claim_anew(now)
-                return
-        elif not self._is_alone(tenure):
-            yield from self._claim_anew(now)
+        leads = self._state is _State.LEADING
+        is_spent = now >= tenure.renewal if leads else not tenure.is_alone(self._log)
+        if is_spent:
+            yield self._stand_down(on.StandDownReason.RENEWAL, now)
+            yield self._start_claim()
             return
-        elif now >= self._log.earlier_leases_end:
+        if not leads and now >= self._log.earlier_leases_end:
             self._state = _State.LEADING
             tenure.active = -math.inf  # a lease begins with the first batch
-            yield Lead(tenure.term)
+            yield on.Lead(tenure.term)
         if now >= tenure.active + self._config.beat_seconds:
             tenure.active = now
-            yield SendBeat(tenure.term)
+            yield on.SendBeat(tenure.term)
 
-    def _claim_anew(self, now: float) -> Iterator[Effect]:
-        yield self._stand_down(StandDownReason.RENEWAL, now)
-        yield self._start_claim()
-
-    def _stand_down(self, reason: StandDownReason, now: float, *, pause: float = 0.0) -> Effect:
+    def _stand_down(self, reason: on.StandDownReason, now: float, *, pause: float = 0.0) -> on.Effect:
         tenure = self._tenure
         assert tenure is not None
         self._tenure = None
         self._state = _State.FOLLOWING
-        self._quiet_since = now
-        self._not_before = max(self._not_before, now + pause)
-        return StandDown(tenure.term, reason)
+        self._vigil.hear(now)
+        self._vigil.hold_back(now + pause)
+        return on.StandDown(tenure.term, reason)
 
-    def _withdraw(self, reason: StandDownReason) -> Iterator[Effect]:
+    def _withdraw(self, reason: on.StandDownReason) -> Iterator[on.Effect]:
         """What becoming unfit brings about; a claim under way is resigned once it is acknowledged."""
         if self._tenure is not None:
             yield from self._resign(reason, successor="")
         elif self._state is _State.ASKING:
             self._state = _State.FOLLOWING
 
-    def _resign(self, reason: StandDownReason, *, successor: str) -> Iterator[Effect]:
+    def _resign(self, reason: on.StandDownReason, *, successor: str) -> Iterator[on.Effect]:
         tenure = self._tenure
         assert tenure is not None
         heirs = (heir for heir in self._log.heirs if heir != self._config.name)
         self._tenure = None
         self._state = _State.RESIGNING
-        self._resignation = SendResign(tenure.term, tenure.claim, successor or next(heirs, ""))
-        yield StandDown(tenure.term, reason)
+        self._resignation = on.SendResign(tenure.term, tenure.claim, successor or next(heirs, ""))
+        yield on.StandDown(tenure.term, reason)
         yield self._resignation
 
     def _end_resignation(self, now: float) -> None:
         if self._state is _State.RESIGNING:
             self._state = _State.FOLLOWING
             self._resignation = None
-            self._quiet_since = now
+            self._vigil.hear(now)
 
-    def _forget(self, now: float) -> Iterator[Effect]:
+    def _forget(self, now: float) -> Iterator[on.Effect]:
         self._log.forget()
         self._fit = False
         self._refusal = None
-        self._not_before = -math.inf
+        self._vigil.hold_back_anew()
         if self._tenure is not None:
-            yield self._stand_down(StandDownReason.MAP_LOST, now)
+            yield self._stand_down(on.StandDownReason.MAP_LOST, now)
         if self._candidacy is not None:
             self._candidacy.void = True
         else:
             self._hear(now)
             self._end_resignation(now)
-
-
-def _is_over(tenure: Tenure, head: Head) -> bool:
-    """Whether the log has ended our tenure: by a later claim, or by its own resignation."""
-    return head.term > tenure.term or (head.term == tenure.term and head.ended)

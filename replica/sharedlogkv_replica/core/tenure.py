@@ -13,6 +13,7 @@ from typing import Final
 
 from sharedlogkv_replica.core.election_events import ClaimFailure, ElectionConfig
 from sharedlogkv_replica.core.leadership import Claim, Term
+from sharedlogkv_replica.core.succession import Succession
 
 REFUSED_PAUSE_SECONDS: Final = 10.0
 """After a refusal (a right that lacks, a log that does not fence): time for a person, not for a loop."""
@@ -90,6 +91,27 @@ class Tenure:
     def renewal(self) -> float:
         """From then on it should be claimed anew."""
         return self.since + RENEWAL_SECONDS
+
+    def is_applied(self, log: Succession) -> bool:
+        """Whether the map has our claim, and no later one."""
+        return log.head is not None and log.head.term == self.term
+
+    def is_over(self, log: Succession) -> bool:
+        """Whether the log has ended our term: by a later claim, or by our own resignation."""
+        head = log.head
+        return head is not None and (head.term > self.term or (head.term == self.term and head.ended))
+
+    def is_alone(self, log: Succession) -> bool:
+        """Whether nobody can write but under our claim, which is applied."""
+        return log.enlisted <= {self.claim.writer.producer_id}
+
+    def due(self, log: Succession, *, leads: bool, beat_seconds: float) -> float:
+        """When something is to be done about it."""
+        if not self.is_applied(log):
+            return self.patience_end
+        may_lead = log.earlier_leases_end if self.is_alone(log) else -math.inf  # or must claim again
+        change = self.renewal if leads else may_lead
+        return min(self.patience_end, self.active + beat_seconds, change)
 
     def acknowledge(self, started: float) -> None:
         """Notes that a batch was acknowledged, whose production began at `started`."""
