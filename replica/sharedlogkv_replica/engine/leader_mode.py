@@ -6,6 +6,8 @@ log ─> Follower ─> Leadership ─> Election ─> Forwarder: who leads
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -99,6 +101,7 @@ class LeaderMode:
         *,
         batch_limit_bytes: int,
         dialer: PeerDialer | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Claims nothing and connects to nobody before `run`.
 
@@ -108,6 +111,7 @@ class LeaderMode:
             settings: this replica's part.
             batch_limit_bytes: the largest batch, until the log tells its own.
             dialer: connects to peers; None where there are none.
+            clock: the monotonic clock, in seconds; as that of `Lead`.
         """
         self.window = RequestWindow()
         self._writer = log.fenced_writer()
@@ -117,6 +121,7 @@ class LeaderMode:
             self.window,
             limits=QueueLimits(LEADER_SHARE * settings.write_timeout_seconds),
             batch_limit_bytes=batch_limit_bytes,
+            clock=clock,
         )
         self.leadership = Leadership(
             Election(
@@ -129,6 +134,7 @@ class LeaderMode:
             lease_seconds=settings.lease_seconds,
             ask=self._ask,
             on_view=self._on_view,
+            clock=clock,
         )
         self.service = LocalService(self.lead, self.leadership, follower)
         self.forwarder = Forwarder(self.service, ForwardLimits(settings.write_timeout_seconds), dialer=dialer)

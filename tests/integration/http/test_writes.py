@@ -165,6 +165,14 @@ async def test_a_write_that_finds_no_leader_may_be_repeated_at_once() -> None:
         assert (reply.status, reply.problem, reply.header("retry-after")) == (503, "no-leader", "1")
 
 
+async def test_a_write_that_fits_no_batch_of_the_log_is_too_large_and_nothing_of_it_is_written() -> None:
+    async with serving(write_mode=LEADER, value_limit_bytes=4 << 20) as service:
+        reply = await service.ask("PUT", "/v1/kv/a", body=bytes(3 << 20), idempotency_key="r1")
+        assert (reply.status, reply.problem) == (413, "value-too-large")
+        assert not has_written(service)
+        assert (await service.ask("PUT", "/v1/kv/a", body=b"1", idempotency_key="r2")).status == 204
+
+
 async def test_a_linearizable_read_under_a_lease_asks_nobody() -> None:
     async with serving(write_mode=LEADER) as service:
         await service.put("a", b"1")

@@ -134,3 +134,19 @@ def test_a_port_in_use_ends_it_with_status_1_and_the_reason() -> None:
         )
         assert done.returncode == 1
         assert "address already in use" in done.stdout
+
+
+def test_a_writer_that_dies_ends_the_process_so_that_it_is_restarted() -> None:
+    dying = (
+        "from sharedlogkv_replica import __main__ as program\n"
+        "from sharedlogkv_replica.engine.lead import Lead\n"
+        "async def die(*_):\n"
+        "    raise RuntimeError('a bug')\n"
+        "Lead._commit = die\n"
+        "program.main()\n"
+    )
+    ports = ["--host", "127.0.0.1", "--http-port", "0", "--admin-port", "0"]
+    command = [sys.executable, "-c", dying, "--log", "memory:", "--write-mode", "Leader", *ports]
+    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "a part of the replica failed, and the replica ends" in ended.stdout
