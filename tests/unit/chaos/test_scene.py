@@ -1,0 +1,50 @@
+"""Evidence: a nemesis that disturbed nothing must not pass for one that did."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.history import Recorder
+from tests.chaos.scene import DidNotBite, Scene
+
+pytestmark = pytest.mark.asyncio
+SHORT_SECONDS = 0.05
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    """A history in which nothing happens."""
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def scene(recorder: Recorder) -> Scene:
+    """A scene without brokers and replicas."""
+    nothing: Any = None
+    return Scene(
+        testbed="",
+        kafka=nothing,
+        brokers=0,
+        topic="t",
+        replicas=[],
+        recorder=recorder,
+        watch=nothing,
+        chance=random.Random(0),
+        has_leader=True,
+        say=lambda _: None,
+    )
+
+
+async def test_where_the_evidence_does_not_come_the_nemesis_did_not_bite(scene: Scene) -> None:
+    with pytest.raises(DidNotBite, match="disturbed writes"):
+        await scene.until_bitten(lambda: 0, "disturbed writes", seconds=SHORT_SECONDS)
+
+
+async def test_evidence_is_handed_on(scene: Scene) -> None:
+    assert await scene.until_bitten(lambda: "two were candidates", "candidates", seconds=SHORT_SECONDS) == (
+        "two were candidates"
+    )
