@@ -60,7 +60,7 @@ def test_kafka_killed_under_load_costs_no_acknowledged_write_and_no_read_and_all
 
 
 @pytest.mark.timeout(300)
-def test_a_topic_created_anew_with_a_longer_log_is_neither_served_nor_written(
+def test_a_topic_created_anew_is_neither_served_nor_written_until_a_person_accepts_the_loss(
     store: Store, cluster: Cluster, kafka: AdminClient
 ) -> None:
     pods = store.await_pods(3)
@@ -72,7 +72,8 @@ def test_a_topic_created_anew_with_a_longer_log_is_neither_served_nor_written(
         wait_until(
             lambda: store.topic not in kafka.list_topics(timeout=10).topics, what="it is gone", timeout_seconds=30
         )
-        replaced = NewTopic(store.topic, 1, 1, config={"cleanup.policy": "compact"})
+        fit = {"cleanup.policy": "compact", "message.timestamp.type": "LogAppendTime"}
+        replaced = NewTopic(store.topic, 1, 1, config=fit)
         kafka.create_topics([replaced])[store.topic].result(timeout=20)
 
         for client in clients:
@@ -91,3 +92,15 @@ def test_a_topic_created_anew_with_a_longer_log_is_neither_served_nor_written(
     with cluster.clients(pods[:1], namespace=store.namespace, port=ADMIN_PORT) as (admin,):
         status = json.loads(admin.request("GET", "/status").body)
     assert (status["ready"], status["reason"], status["store"]["keys"]) == (False, "LogReplaced", 0)
+
+    former = store.get()["status"]["topic"]["id"]
+    accept = f"sharedlog.dev/accept-topic-loss={former}"
+    cluster.kubectl("annotate", "slkv", store.name, accept, namespace=store.namespace)
+    wait_until(
+        lambda: store.get()["status"]["topic"]["id"] != former, what="it is bound to the other", timeout_seconds=60
+    )
+    store.await_ready()
+    with store.clients(store.await_pods(3)) as clients:
+        token = clients[0].put(b"new", b"value").token
+        assert [client.get(b"new", token=token).body for client in clients] == [b"value"] * 3
+        assert [client.get(b"mine", token=token).status for client in clients] == [404] * 3
