@@ -4,6 +4,7 @@ All calls block. Replicas are named by numbers from 1 on; each has an address of
 have the same ports, and no other test has it.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -35,9 +36,9 @@ class LedReplica:
         host: the address that it listens on.
     """
 
-    def __init__(self, number: int, *, log: str, folder: Path, secret: str) -> None:
+    def __init__(self, number: int, *, store: int, log: str, folder: Path, secret: str) -> None:
         self.name = f"replica{number}"
-        self.host = f"127.{os.getpid() >> 8 & 127 | 128}.{os.getpid() & 255}.{number}"
+        self.host = f"127.{os.getpid() >> 8 & 127 | 128}.{os.getpid() & 255}.{10 * store + number}"
         self._folder = folder
         self._secret_file = folder / f"{self.name}.secret"
         self._secret_file.write_text(secret)
@@ -89,8 +90,21 @@ class LedReplica:
         return float(next(lines, f"{series}0").removeprefix(series))
 
     def await_ready(self) -> None:
-        """Returns once it serves."""
-        wait_until(lambda: self.status()["ready"], what=f"{self.name} to be ready", timeout_seconds=READY_SECONDS)
+        """Returns once it serves.
+
+        Raises:
+            AssertionError: it does not in time.
+            SystemError: it has ended.
+        """
+
+        def ready() -> bool:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                end = "\n".join(self._output.read_text().splitlines()[-5:])
+                raise SystemError(f"{self.name} has ended:\n{end}")
+            return bool(self.status()["ready"])
+
+        wait_until(ready, what=f"{self.name} to be ready", timeout_seconds=READY_SECONDS)
 
     def signal(self, number: signal.Signals) -> None:
         """Signals it."""
@@ -127,11 +141,16 @@ class LedStore:
     """
 
     SECRET: Final = "shared by the replicas of one store"
+    _numbers = itertools.count()
 
     def __init__(self, log: str, folder: Path) -> None:
+        self._number = next(self._numbers)
         self._log = log
         self._folder = folder
-        self.replicas = [LedReplica(number, log=log, folder=folder, secret=self.SECRET) for number in (1, 2, 3)]
+        self.replicas = [self._replica(number, secret=self.SECRET) for number in (1, 2, 3)]
+
+    def _replica(self, number: int, *, secret: str) -> LedReplica:
+        return LedReplica(number, store=self._number, log=self._log, folder=self._folder, secret=secret)
 
     def start(self) -> None:
         """Starts those that don't run, and returns once all serve and agree on a leader."""
@@ -149,7 +168,7 @@ class LedStore:
 
     def stranger(self, *, secret: str) -> LedReplica:
         """One more replica of the same log, with another secret; not started."""
-        return LedReplica(9, log=self._log, folder=self._folder, secret=secret)
+        return self._replica(9, secret=secret)
 
     def leader(self) -> LedReplica:
         """Who leads, once all that run agree on it and are connected to it."""

@@ -113,7 +113,7 @@ async def test_a_hundred_thousand_reads_that_wait_for_more_add_no_step_to_those_
             nonlocal calls
             calls += event in ("call", "c_call")
 
-        gc.disable()  # what it would finalize meanwhile is no step of ours
+        gc.disable()  # what listens to the collector is called as well
         sys.setprofile(count)
         try:
             for offset in range(50):
