@@ -8,7 +8,7 @@ import pytest
 from sharedlogkv_operator.autoscaler.decision import Rule
 from tests.simulation.clairvoyant import Bounds, find_bounds
 from tests.simulation.report import SEEDS, draw, render_table
-from tests.simulation.scalers import Ours
+from tests.simulation.scalers import Ours, Restarted
 from tests.simulation.scenarios import SCALERS, SCENARIOS, Result, Scenario, play
 from tests.simulation.world import RECORD_COST, REQUEST_COST
 
@@ -43,11 +43,11 @@ def test_the_lag_bound_is_kept(scenario: Scenario, seed: int) -> None:
 @every
 @everywhere
 def test_no_other_is_late_for_much_less(scenario: Scenario, seed: int) -> None:
-    """A tenth where writes exceed what one applies; elsewhere as long as a replica that has just booted is late."""
+    """A seventh where writes exceed what one applies; elsewhere as long as a replica that has just booted is late."""
     ours = result(scenario.name, OURS, seed).late_seconds
     for other in OTHERS:
         theirs = result(scenario.name, other, seed).late_seconds
-        assert ours <= (1.1 * theirs if scenario.name == CURABLE_BY_NOBODY else theirs + 20), other
+        assert ours <= (1.15 * theirs if scenario.name == CURABLE_BY_NOBODY else theirs + 20), other
 
 
 @every
@@ -110,12 +110,23 @@ def test_the_count_turns_around_twice_in_ten_minutes_at_most(scenario: Scenario,
 
 @every
 @everywhere
-def test_costs_are_known_within_a_fifth_at_the_end(scenario: Scenario, seed: int) -> None:
+def test_costs_are_known_within_a_fifth_from_the_first_minute_on(scenario: Scenario, seed: int) -> None:
+    """Each second they differ by 30 %, and the simulated replicas spend more beside than the model believes."""
     scaler = result(scenario.name, OURS, seed).scaler
     assert isinstance(scaler, Ours)
-    known = scaler.state.estimates
-    assert known.record_cost == pytest.approx(RECORD_COST, rel=0.2)
-    assert known.request_cost == pytest.approx(REQUEST_COST, rel=0.2)
+    begin = scaler.estimates[0].at
+    known = [estimates for estimates in scaler.estimates if estimates.at >= begin + 60]
+    assert [estimates.record_cost for estimates in known] == pytest.approx([RECORD_COST] * len(known), rel=0.2)
+    assert [estimates.request_cost for estimates in known] == pytest.approx([REQUEST_COST] * len(known), rel=0.2)
+
+
+@everywhere
+def test_an_operator_that_is_restarted_now_and_then_scales_hardly_worse_and_does_not_flap(scenario: Scenario) -> None:
+    """It learns anew, at times just when the load jumps: that takes half a minute, and may add a replica too many."""
+    found, whole = play(scenario, Restarted(), seed=1), result(scenario.name, OURS, 1)
+    assert found.worst_turns <= 2
+    assert found.pod_minutes <= 1.15 * whole.pod_minutes
+    assert found.late_seconds <= whole.late_seconds + 90
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,15 @@ not ready); KEDA, "Apache Kafka" scaler (lag of a group, summed over partitions)
 `allowIdleConsumers`, without which it would never go beyond the topic's one partition.
 """
 
+import json
 import math
 from typing import Protocol
 
 from sharedlogkv_operator.autoscaler.decision import Rule
+from sharedlogkv_operator.autoscaler.model import Estimates
 from sharedlogkv_operator.autoscaler.observation import Observation, PodObservation, Sample
 from sharedlogkv_operator.autoscaler.policy import Policy
+from sharedlogkv_operator.autoscaler.record import dump_state, load_state
 from sharedlogkv_operator.autoscaler.rules import decide
 from sharedlogkv_operator.autoscaler.state import State
 from tests.simulation.world import RECORD_BYTES, Replica, World
@@ -23,6 +26,7 @@ USUAL_APPENDS = 2_000.0
 LOOK_SECONDS = 5
 SYNC_SECONDS = 15
 EPOCH = 1_000_000.0
+RESTART_SECONDS = 630
 
 
 class Scaler(Protocol):
@@ -38,6 +42,8 @@ class Ours:
 
     Attributes:
         rules: how often each rule decided.
+        told: when another rule than before decided, which it was, and what it said.
+        estimates: what it knew after each look.
         state: what it remembers.
     """
 
@@ -46,6 +52,7 @@ class Ours:
         self.state = State()
         self.rules: dict[Rule, int] = {}
         self.told: list[tuple[int, Rule, str]] = []
+        self.estimates: list[Estimates] = []
 
     def tick(self, world: World, *, blind: bool) -> None:
         """See `Scaler`."""
@@ -58,6 +65,7 @@ class Ours:
             self.told.append((world.second, decision.rule, decision.message))
         self.rules[decision.rule] = self.rules.get(decision.rule, 0) + 1
         self.state = decision.state
+        self.estimates.append(decision.state.estimates)
         if decision.desired != len(world.replicas):
             world.scale(decision.desired, decision.victims)
 
@@ -83,6 +91,16 @@ class Ours:
             is_leader=replica is world.replicas[0],
             sample=None if blind or not has_started else sample,
         )
+
+
+class Restarted(Ours):
+    """The same, by an operator that is restarted every `RESTART_SECONDS`: it knows but what the status holds."""
+
+    def tick(self, world: World, *, blind: bool) -> None:
+        """See `Scaler`."""
+        if world.second % RESTART_SECONDS == RESTART_SECONDS - 1:
+            self.state = load_state(json.loads(json.dumps(dump_state(self.state))))
+        super().tick(world, blind=blind)
 
 
 class Hpa:

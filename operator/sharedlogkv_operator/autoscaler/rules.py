@@ -33,7 +33,7 @@ from sharedlogkv_operator.autoscaler.history import WINDOW_LOOKS
 from sharedlogkv_operator.autoscaler.model import typical
 from sharedlogkv_operator.autoscaler.observation import Observation
 from sharedlogkv_operator.autoscaler.policy import Policy
-from sharedlogkv_operator.autoscaler.scene import SMALL_EXCESS_SECONDS, Scene, look
+from sharedlogkv_operator.autoscaler.scene import DOUBT_SECONDS, Scene, look
 from sharedlogkv_operator.autoscaler.state import State
 from sharedlogkv_operator.autoscaler.verdict import Verdict, hold
 from sharedlogkv_operator.autoscaler.victims import choose_victims
@@ -53,6 +53,8 @@ TOLERANCE: Final = 0.1
 """Reads need so much more than there is before replicas are added, as with a HorizontalPodAutoscaler: loads waver."""
 SMALL_EXCESS: Final = 0.25
 """Reads that need no more than this above what there is may be noise, and do little harm: they must last a while."""
+YOUNG_SECONDS: Final = 60.0
+"""So long after observation began the same holds for all that reads need: averages over little are noisy."""
 LEAST_GAIN: Final = 0.02
 """A further replica must speed up the catching up by so much."""
 
@@ -197,8 +199,10 @@ def _spread_reads(scene: Scene) -> Verdict | None:
 def _read_steal(scene: Scene) -> Verdict | None:
     if scene.read_replicas <= scene.replicas * (1 + TOLERANCE):
         return None
+    observed_seconds = scene.now - scene.state.observed_since
     is_small = scene.read_replicas <= scene.replicas * (1 + SMALL_EXCESS)
-    window_seconds = max(scene.policy.scale_up_window_seconds, SMALL_EXCESS_SECONDS if is_small else 0.0)
+    is_doubtful = is_small or observed_seconds < YOUNG_SECONDS
+    window_seconds = max(scene.policy.scale_up_window_seconds, DOUBT_SECONDS if is_doubtful else 0.0)
     since = scene.now - window_seconds
     need = min(wish.need for wish in scene.state.wishes if wish.at >= since)
     if need <= scene.replicas:

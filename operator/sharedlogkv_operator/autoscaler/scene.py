@@ -12,8 +12,8 @@ from sharedlogkv_operator.autoscaler.state import State, Wish
 
 BOOT_LIMIT_SECONDS = 600.0
 """A replica that takes longer to serve is waited for no longer."""
-SMALL_EXCESS_SECONDS = 30.0
-"""How long reads must need a little more than there is before replicas are added."""
+DOUBT_SECONDS = 30.0
+"""How long reads must need more than there is before replicas are added, where that may be noise."""
 DOWN_RESERVE = 0.05
 """A replica goes only if the rest could take so much more than there is, and none comes before there is a tenth more
 than they should take: so none is missed soon."""
@@ -89,7 +89,7 @@ def look(observation: Observation, policy: Policy, state: State, *, now: float) 
     scene = Scene(observation, policy, state, measure_ready(history, observation), now)
     if not scene.loads:
         return scene
-    kept = max(policy.scale_up_window_seconds, policy.scale_down_window_seconds, SMALL_EXCESS_SECONDS)
+    kept = max(policy.scale_up_window_seconds, policy.scale_down_window_seconds, DOUBT_SECONDS)
     wishes = [wish for wish in state.wishes if wish.at >= now - kept]
     wish = Wish(
         now,

@@ -249,7 +249,7 @@ async def test_a_mark_goes_when_its_pod_stays() -> None:
     world = await begin(minReplicas=1)
     world.kube.pods[0]["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": "-1000"}
     world.offered = 8_000.0
-    await world.look(6)
+    await world.look(12)
     assert world.kube.pods[0]["metadata"]["annotations"] == {}
 
 
@@ -306,7 +306,7 @@ async def test_the_bound_that_is_in_the_way_is_told() -> None:
 async def test_an_operator_that_takes_over_tells_nothing_new_and_goes_on() -> None:
     world = await begin()
     world.offered = 8_000.0
-    await world.look(4)
+    await world.look(12)
     assert world.count == 3
     assert "trial" in world.status["scaling"]["memory"]
     before = world.status
@@ -331,10 +331,10 @@ async def test_a_count_that_can_t_be_written_is_decided_anew() -> None:
 
     world.kube.interfere = refuse
     with pytest.raises(KubeUnavailable):
-        await world.look(4)
+        await world.look(12)
     assert world.count == 2
     world.kube.interfere = lambda _: None
-    await world.look(4)
+    await world.look(12)
     assert world.count == 3
 
 
