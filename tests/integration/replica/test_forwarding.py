@@ -151,8 +151,8 @@ def test_a_forwarded_write_that_the_leader_has_not_answered_is_unknown_and_not_f
 def test_writes_beyond_the_queue_of_those_that_wait_for_a_leader_are_refused_at_once(store: LedStore) -> None:
     leader, (follower, _) = store.leader(), store.followers()
     leader.kill()
-    with ThreadPoolExecutor(80) as clients:  # of 1 MiB each: more than the 64 MiB that may wait
-        replies = list(clients.map(lambda n: send(follower, "PUT", b"large-%d" % n, bytes(1 << 20)), range(80)))
+    with ThreadPoolExecutor(80) as clients:  # of a megabyte each: more than the 64 MiB that may wait
+        replies = list(clients.map(lambda n: send(follower, "PUT", b"large-%d" % n, bytes(1_000_000)), range(80)))
     crowded = [reply for reply in replies if b"wait for the leader already; retry later" in reply.body]
     assert crowded, {(reply.status, reply.body) for reply in replies}
     for reply in crowded:
