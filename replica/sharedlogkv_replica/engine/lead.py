@@ -20,7 +20,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from sharedlogkv_replica.core.batch_plan import BatchPlan, Settled
 from sharedlogkv_replica.core.leadership import LeadershipRecord, Resign, Stamp, Term, Writer, encode_leadership
@@ -28,6 +28,7 @@ from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.core.request_window import RequestWindow
 from sharedlogkv_replica.core.writes import Write, WriteResult
 from sharedlogkv_replica.engine.follow import Follower
+from sharedlogkv_replica.engine.lead_listener import Listener
 from sharedlogkv_replica.engine.outcomes import Outcomes, SentBatch
 from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.engine.waiters import fail
@@ -41,7 +42,7 @@ from sharedlogkv_replica.errors import (
     RecordTooLarge,
     ReplicaError,
 )
-from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, Claimed, FencedWriter
+from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, FencedWriter
 
 STAMP_BYTES: Final = 1024
 """What a batch's stamp takes without its requests, at most: three numbers, and the names of a few heirs."""
@@ -59,38 +60,6 @@ resend then tells what became of the batch, where a new claim would cost every w
 BATCH_RECORDS: Final = 500
 RETRY_SECONDS: Final = 0.05
 APPLY_SECONDS: Final = 0.25
-
-
-class Listener(Protocol):
-    """Who decides about leadership, as far as this module must tell."""
-
-    def lease_holds(self) -> bool:
-        """Whether nobody else can lead now."""
-        ...
-
-    def may_append(self) -> bool:
-        """Whether a batch may be sent: not by a leader that was asleep for longer than its fence is sure to hold."""
-        ...
-
-    def on_claimed(self, claimed: Claimed, *, started: float) -> None:
-        """A claim, begun at `started` (monotonic), was acknowledged."""
-        ...
-
-    def on_claim_failed(self, error: ReplicaError) -> None:
-        """A claim failed: as `FencedWriter.claim` says."""
-        ...
-
-    def on_committed(self, *, started: float) -> None:
-        """A batch, begun at `started` (monotonic), was acknowledged."""
-        ...
-
-    def on_writer_lost(self, *, fenced: bool) -> None:
-        """The claim is spent: somebody else's is in the log (`fenced`), or the outcome of a batch is unknown."""
-        ...
-
-    def on_resigned(self, error: ReplicaError | None) -> None:
-        """The resignation is in the log, or it is not for the given reason."""
-        ...
 
 
 @dataclass(slots=True)

@@ -138,7 +138,7 @@ class Leadership:
         return self._lead.term is not None and self._machine.lease_holds(self._clock())
 
     def may_append(self) -> bool:
-        """See `lead.Listener`."""
+        """See `lead_listener.Listener`."""
         if self._machine.may_append(self._clock()):
             return True
         self._dispatch(on.Tick())  # stands down
@@ -206,24 +206,24 @@ class Leadership:
     # --- what the leader's work tells ---
 
     def on_claimed(self, claimed: Claimed, *, started: float) -> None:
-        """See `lead.Listener`."""
+        """See `lead_listener.Listener`."""
         self._dispatch(on.ClaimAcknowledged(claimed.offset, claimed.writer, started))
 
     def on_claim_failed(self, error: ReplicaError) -> None:
-        """See `lead.Listener`."""
+        """See `lead_listener.Listener`."""
         logger.warning("a claim failed", extra={"kind": type(error).__name__, "detail": str(error)})
         self._dispatch(on.ClaimFailed(_kind_of(error), str(error)))
 
     def on_committed(self, *, started: float) -> None:
-        """See `lead.Listener`."""
+        """See `lead_listener.Listener`."""
         self._dispatch(on.BatchAcknowledged(started))
 
     def on_writer_lost(self, *, fenced: bool) -> None:
-        """See `lead.Listener`."""
+        """See `lead_listener.Listener`."""
         self._dispatch(on.WriterLost(fenced))
 
     def on_resigned(self, error: ReplicaError | None) -> None:
-        """See `lead.Listener`."""
+        """See `lead_listener.Listener`."""
         self._dispatch(on.ResignAcknowledged() if error is None else on.ResignFailed())
         if isinstance(error, Fenced):
             error = NoLeader(f"another replica has claimed the log meanwhile: {error}")

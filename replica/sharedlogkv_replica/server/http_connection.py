@@ -7,55 +7,31 @@ Invariants:
     4. Every answer made during one event of the loop leaves in one write, up to `_FLUSH_ANSWERS` and large bodies.
     5. `_short_way` is true only if nothing waits, is held or paused, and the connection is to stay.
 
-Most requests of most clients are a GET without any header field that matters but a token, answered from memory. They
-take the short way (`take_plain`): no request object, no queue. And most clients send the same header with every request
-of a connection: once the reader has found one plain, `_tail` remembers what followed the target, and a request that is
-the same but for its target is not parsed at all. A PUT that has nothing else that matters goes the same way
-(`take_plain_put`, `repeated_put`); only its answer comes later.
+A plain GET or PUT makes no request object and no queue (`take_plain`, `take_plain_put`), and the one that the client
+repeats is not even parsed (server/short_way.py).
 """
 
 import asyncio
-import collections
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
-from sharedlogkv_replica.server.clock import CoarseClock
-from sharedlogkv_replica.server.counters import HttpCounters
+from sharedlogkv_replica.server.backlog import Backlog
+from sharedlogkv_replica.server.host import Host
 from sharedlogkv_replica.server.http_messages import (
     CONTINUE,
     Deferred,
     Future,
-    Handler,
     PlainPut,
     Request,
     Response,
     render_head,
 )
-from sharedlogkv_replica.server.http_reader import HEAD, IDLE, PIECE_BYTES, RequestReader
-from sharedlogkv_replica.server.limits import Limits
+from sharedlogkv_replica.server.http_reader import IDLE, PIECE_BYTES, RequestReader
+from sharedlogkv_replica.server.patience import Patience
 from sharedlogkv_replica.server.problems import problem, report_bug
-from sharedlogkv_replica.server.repeated_put import RepeatedPut
+from sharedlogkv_replica.server.short_way import ShortWay
 
-_TAIL_BYTES: Final = 2048  # remembered by each connection
 _FLUSH_ANSWERS: Final = 16  # with plain answers of at most 32 KiB each this bounds what one event collects
 _SEPARATE_BODY_BYTES: Final = 32 * 1024  # from here on a body is not copied behind its head
-
-
-class Host(Protocol):
-    """What a connection needs of its server."""
-
-    handler: Handler
-    limits: Limits
-    clock: CoarseClock
-    counters: HttpCounters
-    draining: bool
-
-    def enter(self, connection: "HttpConnection") -> bool:
-        """Registers a new connection; False if there are too many."""
-        ...
-
-    def leave(self, connection: "HttpConnection") -> None:
-        """Forgets a connection that is gone."""
-        ...
 
 
 class HttpConnection(asyncio.Protocol):
@@ -63,20 +39,17 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active", "_active_request", "_client_done", "_clock", "_counters", "_ended", "_ended_at", "_handler",
-        "_held", "_limits", "_out", "_plain", "_plain_get", "_plain_put", "_plain_token", "_put_request",
-        "_read_paused", "_reader", "_repeated_put", "_server",
-        "_short_way", "_stalled_bytes", "_stalled_since", "_tail", "_tail_token", "_transport", "_waiting",
-        "_waiting_bytes", "_write_paused",
+        "_held", "_out", "_patience", "_plain", "_plain_get", "_plain_put", "_plain_token", "_put_request",
+        "_read_paused", "_reader", "_repeated", "_server", "_short_way", "_transport", "_waiting", "_write_paused",
     )  # fmt: skip
 
-    def __init__(self, server: Host) -> None:
+    def __init__(self, server: Host["HttpConnection"]) -> None:
         self._server = server
         self._handler = server.handler
         self._plain_get = server.handler.plain_get
         self._plain_put = server.handler.plain_put
-        self._repeated_put: RepeatedPut | None = None
+        self._repeated = ShortWay(server.handler, limits=server.limits, counters=server.counters)
         self._put_request = Request(b"PUT", b"")  # stands for every PUT that goes the short way: at most one is active
-        self._limits = server.limits
         self._clock = server.clock
         self._counters = server.counters
         self._transport: asyncio.Transport
@@ -85,14 +58,11 @@ class HttpConnection(asyncio.Protocol):
         )
         self._held = memoryview(b"")  # bytes that came in and were not fed to the reader yet
         self._plain = False  # the event under way saw a request that took the short way
-        self._tail = b""
         self._plain_token: bytes | None = None
-        self._tail_token: bytes | None = None
 
         self._active: Deferred | PlainPut | None = None
         self._active_request: Request | None = None
-        self._waiting: collections.deque[Request] = collections.deque()
-        self._waiting_bytes = 0
+        self._waiting = Backlog(server.limits, server.counters)
         self._out: list[bytes] = []
 
         self._short_way = not server.draining
@@ -101,8 +71,7 @@ class HttpConnection(asyncio.Protocol):
         self._client_done = False  # it sends no more, but may still want its answers
         self._ended = False
         self._ended_at = 0.0
-        self._stalled_bytes = 0
-        self._stalled_since = 0.0
+        self._patience = Patience(server.limits)
 
     # --- the transport's events ---
 
@@ -115,17 +84,18 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads what came in, answers what can be answered, and writes once."""
-        counters, reader, tail = self._counters, self._reader, self._tail
+        counters, reader = self._counters, self._reader
         counters.received_bytes += len(data)
-        if self._short_way and tail and data.endswith(tail) and data[:5] == b"GET /" and reader.phase == IDLE:
-            answer = self._plain_get(data[4 : -len(tail)], self._tail_token)
-            if answer is not None:
+        if self._short_way and reader.phase == IDLE:
+            taken = self._repeated.take(data)
+            if taken is not None:
                 reader.since = self._clock.now
-                counters.sent_bytes += len(answer)
-                self._transport.write(answer)
+                if isinstance(taken, bytes):
+                    counters.sent_bytes += len(taken)
+                    self._transport.write(taken)
+                else:
+                    self._await_put(taken)
                 return
-        elif self._short_way and self._repeated_put is not None and self._take_repeated_put(data):
-            return
         if reader.deaf:
             return
         if self._held or len(data) > PIECE_BYTES:
@@ -172,60 +142,25 @@ class HttpConnection(asyncio.Protocol):
 
     # --- reading ---
 
-    def _take_repeated_put(self, data: bytes) -> bool:
-        """Takes `data` as one PUT, if it is the one that the client repeats and its body has room."""
-        assert self._repeated_put is not None
-        reader, counters = self._reader, self._counters
-        found = self._repeated_put.match(data) if reader.phase == IDLE and len(data) <= PIECE_BYTES else None
-        if found is None:
-            return False
-        target, body = found
-        if (
-            len(body) > self._handler.body_limit_bytes
-            or counters.held_body_bytes + len(body) > self._limits.bodies_bytes
-            or not self.take_plain_put(target, body)
-        ):
-            return False
-        reader.since = self._clock.now
-        return True
-
     def _remember(self, data: bytes) -> None:
         """Keeps what the requests like `data` have in common, if that is one plain request and nothing else."""
         if self._active is not None and self._active_request is self._put_request and not self._out:
-            self._repeated_put = RepeatedPut.learn(data)
+            self._repeated.learn_put(data)
         elif self._active is None and len(self._out) == 1:
-            self._remember_tail(data)
-
-    def _remember_tail(self, data: bytes) -> None:
-        """Keeps what follows the target in `data`, if that is one plain GET and nothing else.
-
-        Whatever begins with `GET /` and a target of plain characters, and ends with this, is then a request that the
-        parser would find to be plain as well: it has found so of the same bytes.
-        """
-        tail = data[data.find(b" ", 5) :]
-        if data[:5] == b"GET /" and tail.find(b"\r\n\r\n") == len(tail) - 4 and len(tail) <= _TAIL_BYTES:
-            self._tail, self._tail_token = tail, self._plain_token
+            self._repeated.learn_get(data, self._plain_token)
 
     def _feed_held(self) -> None:
         """Reads what is held, piece by piece, until it is used up or enough requests wait."""
-        while self._held and not self._reader.deaf and not self._crowded():
+        while self._held and not self._reader.deaf and not (self._write_paused or self._waiting.is_full):
             piece, self._held = self._held[:PIECE_BYTES], self._held[PIECE_BYTES:]
             self._reader.feed(piece)
         self._settle_pace()
-
-    def _crowded(self) -> bool:
-        """Whether enough requests wait, so that no more should be read."""
-        return (
-            self._write_paused
-            or len(self._waiting) >= self._limits.pipelined_requests
-            or self._waiting_bytes > self._limits.pipelined_bytes
-        )
 
     def _settle_pace(self) -> None:
         """Reads, or not, and opens the short way, or not, as the queue and the client's speed allow."""
         if self._ended:
             return
-        deaf, crowded = self._reader.deaf, bool(self._held) or self._crowded()
+        deaf, crowded = self._reader.deaf, bool(self._held) or self._write_paused or self._waiting.is_full
         self._short_way = not (deaf or crowded or self._active or self._waiting or self._server.draining)
         pause = crowded and not deaf
         if pause != self._read_paused:
@@ -242,9 +177,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _drop_input(self) -> None:
         """Forgets what was received and is not answered."""
-        self._counters.held_body_bytes -= self._waiting_bytes
         self._waiting.clear()
-        self._waiting_bytes = 0
         self._held = memoryview(b"")
 
     # --- answering: the reader's sink ---
@@ -271,10 +204,13 @@ class HttpConnection(asyncio.Protocol):
         if put is None:
             return False
         self._plain = True
+        self._await_put(put)
+        return True
+
+    def _await_put(self, put: PlainPut) -> None:
         self._active, self._active_request = put, self._put_request
         self._short_way = False
         put.future.add_done_callback(self._finish_put)
-        return True
 
     def invite_body(self) -> None:
         """Says `100 Continue`; behind other answers the client waits in vain and then sends the body anyway."""
@@ -287,18 +223,14 @@ class HttpConnection(asyncio.Protocol):
             request.keep_alive = False
         if not request.keep_alive:
             self._stop_hearing()
-        self._waiting_bytes += len(request.body)
-        self._counters.held_body_bytes += len(request.body)
         if self._active is None and not self._waiting and not self._write_paused:
             self._answer(request)
         else:
-            self._waiting.append(request)
+            self._waiting.push(request)
             self._settle_pace()
 
     def _answer(self, request: Request) -> None:
         """Has the handler answer `request`, at once or later."""
-        self._waiting_bytes -= len(request.body)
-        self._counters.held_body_bytes -= len(request.body)
         try:
             outcome = request.refusal or self._handler.handle(request)
         except Exception as error:  # noqa: BLE001 # the seam to the handler: a bug there must not take the others along
@@ -368,7 +300,7 @@ class HttpConnection(asyncio.Protocol):
     def _advance(self) -> None:
         """Goes on wherever it can: answers what waits, reads what is held, writes, takes in more."""
         while self._waiting and self._active is None and not self._write_paused:
-            self._answer(self._waiting.popleft())
+            self._answer(self._waiting.pop())
         self._feed_held()
         if self._out:
             self._flush()
@@ -407,7 +339,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _mark_last(self) -> None:
         """Makes the newest request that is whole the connection's last one."""
-        last = self._waiting[-1] if self._waiting else self._active_request
+        last = self._waiting.newest if self._waiting else self._active_request
         assert last is not None
         last.keep_alive = False
         self._stop_hearing()
@@ -440,35 +372,22 @@ class HttpConnection(asyncio.Protocol):
 
     def sweep(self) -> None:
         """Ends the connection if its client has used up its time; called every `Limits.sweep_seconds`."""
-        now, limits, reader = self._clock.now, self._limits, self._reader
-        if self._sweep_stalled(now):
+        now, patience, reader = self._clock.now, self._patience, self._reader
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if patience.is_stalled(unsent_bytes, now):
+            self._counters.slow_client_aborts += 1
+            self.abort()
+        if unsent_bytes:
             self._ended_at = now  # the client gets its time to close after the last byte, not before it
-            return
-        late = limits.sweep_seconds  # both ends of a span are read up to one sweep late: none is cut short
-        waited = now - reader.since - late
-        if self._ended:
-            if now - self._ended_at - late > limits.linger_seconds:
+        elif self._ended:
+            if patience.has_lingered(now - self._ended_at):
                 self.abort()
         elif self._active is not None or self._waiting or self._read_paused:
             return  # it is our turn
         elif reader.phase == IDLE:
-            if waited > limits.idle_timeout_seconds:
+            if patience.was_idle(now - reader.since):
                 self._close()
         else:
-            part, seconds = (
-                ("header", limits.head_timeout_seconds)
-                if reader.phase == HEAD
-                else ("body", limits.body_timeout_seconds)
-            )
-            if waited > seconds:
-                reader.refuse(problem("request-timeout", f"the request's {part} was not complete after {seconds:g} s"))
-
-    def _sweep_stalled(self, now: float) -> bool:
-        """Cuts off a client that takes nothing of what waits for it; False if nothing waits for it."""
-        size = self._transport.get_write_buffer_size()
-        if size == 0 or size != self._stalled_bytes:
-            self._stalled_bytes, self._stalled_since = size, now
-        elif now - self._stalled_since > self._limits.stall_timeout_seconds:
-            self._counters.slow_client_aborts += 1
-            self.abort()
-        return size > 0
+            refusal = patience.find_refusal(reader.phase, now - reader.since)
+            if refusal is not None:
+                reader.refuse(refusal)
