@@ -5,26 +5,16 @@ instances, because the garbage collector stops looking at a tuple of atoms after
 instances: at millions of keys that is the difference between no pause and one of half a second.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Final, TypeAlias
 
-from sortedcontainers import SortedList
-
+from sharedlogkv_replica.core.key_order import KeyOrder
 from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, LogRecord, Offset
 
 Versioned: TypeAlias = tuple[Offset, bytes]
 """A key's version (the offset of the record that last wrote it) and its value."""
 
-_SLICE_KEYS: Final = 1000  # sorted, or put where they belong, in about a millisecond
-
-
-class _Changes(set[bytes]):
-    """Stands in for the index while that is built: notes the keys that came or went meanwhile."""
-
-    __slots__ = ()
-    remove = set.add
+_SLICE_KEYS: Final = 1000  # put where they belong in about a millisecond
 
 
 class Store:
@@ -35,11 +25,12 @@ class Store:
         skipped_records: records applied that carry no user's key: barriers, and foreign records without a fit one.
     """
 
-    __slots__ = ("_index", "_map", "data_bytes", "get", "skipped_records")
+    __slots__ = ("_is_indexed", "_map", "_order", "data_bytes", "get", "skipped_records")
 
     def __init__(self) -> None:
         self._map: dict[bytes, Versioned] = {}
-        self._index: SortedList[bytes] | _Changes | None = None
+        self._order: KeyOrder | None = None  # kept from the end of the first replay on, or from the first scan
+        self._is_indexed = False  # it has every key
         self.data_bytes = 0
         self.skipped_records = 0
         self.get = self._map.get  # the hot path: one look-up without a frame of ours
@@ -53,7 +44,7 @@ class Store:
         What is no user's key (null, empty, too long to be asked for, or one of our reserved ones) is counted. This is
         the hot loop of a replay.
         """
-        data, get, index = self._map, self._map.get, self._index
+        data, get, order = self._map, self._map.get, self._order
         grown = skipped = 0
         reserved: list[LogRecord] = []
         for offset, key, value in records:
@@ -68,47 +59,39 @@ class Store:
                     grown += len(value) - len(old[1])
                 else:
                     grown += len(key) + len(value)
-                    if index is not None:
-                        index.add(key)
+                    if order is not None:
+                        order.add(key)
             elif (old := data.pop(key, None)) is not None:
                 grown -= len(key) + len(old[1])
-                if index is not None:
-                    index.remove(key)
+                if order is not None:
+                    order.discard(key)
         self.data_bytes += grown
         self.skipped_records += skipped
         return reserved
 
     def index_in_slices(self) -> Iterator[None]:
-        """Sorts the keys for `scan`, about a millisecond at a time; between two slices everything else may go on.
+        """Orders the keys for `scan`, about a millisecond at a time; between two slices everything else may go on.
 
-        To sort a million keys takes most of a second, in which no probe and no read would be answered. From the last
-        slice on each new or deleted key keeps the order (microseconds). A scan that comes earlier sorts at once.
+        To sort a million keys takes most of a second, in which no probe and no read would be answered. From the first
+        slice on each new or deleted key is noted (under a microsecond). A scan that comes before the last one sorts all
+        at once.
         """
-        changes = self._index = _Changes()
         keys = list(self._map)
-        bounds = sorted(keys[::_SLICE_KEYS])
-        buckets: list[list[bytes]] = [[] for _ in range(len(bounds) + 1)]
+        order = self._order = KeyOrder(self._map, sorted(keys[::_SLICE_KEYS]))
+        self._is_indexed = False
         for start in range(0, len(keys), _SLICE_KEYS):
             for key in keys[start : start + _SLICE_KEYS]:
-                buckets[bisect_right(bounds, key)].append(key)
+                order.restore(key)
             yield
-        for bucket in buckets:
-            bucket.sort()
-            yield
-        if self._index is not changes:
-            return  # a scan could not wait, or the map was cleared
-        index = SortedList(chain.from_iterable(buckets))  # in order already: one pass
-        for key in changes:
-            if key not in self._map:
-                index.discard(key)
-            elif key not in index:
-                index.add(key)
-        self._index = index
+            if self._order is not order:
+                return  # a scan could not wait, or the map was cleared
+        self._is_indexed = True
 
     def clear(self) -> None:
         """Forgets everything, so that nothing of a lost log is ever served."""
         self._map.clear()
-        self._index = None
+        self._order = None
+        self._is_indexed = False
         self.data_bytes = 0
 
     def scan(self, start: bytes, end: bytes | None) -> Iterable[tuple[bytes, Versioned]]:
@@ -116,11 +99,14 @@ class Store:
 
         The caller must finish before the map changes again, so within one step of the event loop.
         """
-        index = self._index
-        if not isinstance(index, SortedList):
-            index = self._index = SortedList(self._map)
         data = self._map
-        for key in index.irange(start, end, inclusive=(True, False)):
+        if self._order is None or not self._is_indexed:
+            keys = sorted(data)
+            self._order = KeyOrder(data, keys[_SLICE_KEYS::_SLICE_KEYS])
+            for key in keys:
+                self._order.add(key)
+            self._is_indexed = True
+        for key in self._order.scan(start, end):
             yield key, data[key]
 
 
