@@ -251,6 +251,7 @@ class RequestReader:
             return
         request = self._build_request(version)
         self._drop_body()  # from here on the sink counts it
+        self._headers = {}  # these are the request's now, which may wait while the next ones are read
         self.phase = IDLE
         self.since = self._clock.now
         self._sink.take(request)

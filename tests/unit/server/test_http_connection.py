@@ -90,9 +90,11 @@ def finish_later(promise: "asyncio.Future[bytes]") -> Response:
     return Response(200, b"", promise.result())
 
 
-def connect(limits: Limits | None = None) -> tuple[ScriptedHandler, HttpConnection, RecordingTransport]:
+def connect(
+    limits: Limits | None = None, *, handler: ScriptedHandler | None = None
+) -> tuple[ScriptedHandler, HttpConnection, RecordingTransport]:
     """A connection to a scripted handler."""
-    handler = ScriptedHandler()
+    handler = handler or ScriptedHandler()
     server = HttpServer(handler, limits=limits or Limits(), clock=CoarseClock(), counters=HttpCounters())
     connection = HttpConnection(server)
     return handler, connection, RecordingTransport(connection)
@@ -301,6 +303,33 @@ async def test_what_comes_behind_a_plain_put_waits_for_its_answer() -> None:
     assert transport.output.index(b"value") < transport.output.index(b"now")
     assert transport.output.count(b"HTTP/1.1 200 OK") == 4
     assert handler.handled == [b"/now", b"/plain", b"/plain"]
+
+
+class NotingHandler(ScriptedHandler):
+    """Notes the conditions of the requests that it gets."""
+
+    fields = frozenset({b"if-none-match"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conditions: list[bytes | None] = []
+
+    def handle(self, request: Request) -> Outcome:
+        """As scripted."""
+        self.conditions.append(request.headers.get(b"if-none-match"))
+        return super().handle(request)
+
+
+async def test_a_request_that_waits_keeps_to_its_own_header_fields() -> None:
+    handler, connection, transport = connect(handler=NotingHandler())
+    conditional = request("GET", "/now", If_None_Match="*")
+    for data in (LATER, NOW, conditional, NOW):
+        connection.data_received(data)
+    handler.promises[0].set_result(b"")
+    await turn()
+    assert transport.output.count(b"HTTP/1.1 200 OK") == 4
+    assert isinstance(handler, NotingHandler)
+    assert handler.conditions == [None, None, b"*", None]
 
 
 async def test_a_client_that_sends_no_more_still_gets_the_answer_to_its_put() -> None:
