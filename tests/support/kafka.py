@@ -163,7 +163,12 @@ class KafkaCluster:
     @staticmethod
     def _send(producer: Producer, topic: str, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            producer.produce(topic, value=entry.value, key=entry.key, partition=0)
+            while True:
+                try:
+                    producer.produce(topic, value=entry.value, key=entry.key, partition=0)
+                    break
+                except BufferError:  # as many wait as may
+                    producer.poll(0.1)
 
     @staticmethod
     def _wait(condition: Callable[[], bool], what: str) -> None:
