@@ -25,7 +25,7 @@ def test_the_horizontal_pod_autoscaler_of_the_example_scales_a_store_by_the_requ
     resource, autoscaler = yaml.safe_load_all((REPOSITORY / "examples/autoscaled-by-others.yaml").read_text())
     assert autoscaler["spec"]["metrics"][0]["pods"]["metric"]["name"] == METRIC
     store = make_store(resource["metadata"]["name"])
-    store.apply(autoscaling=resource["spec"]["autoscaling"], writeMode="Leaderless")
+    store.apply(replicas=2, autoscaling=resource["spec"]["autoscaling"], writeMode="Leaderless")
     store.await_ready()
     with store.clients() as clients:
         assert clients[0].put(b"key", b"value").status == 204
