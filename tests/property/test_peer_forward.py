@@ -99,8 +99,10 @@ class ModelLeader:
             log.ids[write.request.id] = offset
         return Written(offset)
 
-    def read_index(self) -> Offset | None:
-        return None
+    def read_index(self) -> Promise[Offset | None]:
+        index = Promise[Offset | None](self.turn)
+        index.set_result(None)
+        return index
 
     def ask_leads(self, term: Term) -> bool:
         return self.leads and term == self.log.term

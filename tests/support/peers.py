@@ -87,10 +87,12 @@ class ScriptedLeader:
         for _, future in kept:
             future.set_exception(NoLeader("this replica leads no more"))
 
-    def read_index(self) -> Offset | None:
+    def read_index(self) -> Promise[Offset | None]:
         """What the script says."""
         self.indexes += 1
-        return self.index
+        index = Promise[Offset | None](self._turn)
+        index.set_result(self.index)
+        return index
 
     def ask_leads(self, term: Term) -> bool:
         """What the script says."""

@@ -39,8 +39,8 @@ class Vantage:
         position: the map has applied everything below.
         staleness_ms: every write acknowledged longer ago is in the map; None: no such bound is known. Looked at by
             bounded reads.
-        lease_index: the offset above which no acknowledged write lies, where this replica leads under a valid lease;
-            None elsewhere. Looked at by linearizable reads.
+        lease_index: the offset above which no write lies that anyone was told of or shown, where this replica leads
+            under a valid lease and knows it; None elsewhere. Looked at by linearizable reads.
         appends: whether the replica may write to the log, be it a barrier.
     """
 

@@ -361,7 +361,11 @@ class Forwarder:
         None where nobody leads under a valid lease, or the leader does not answer in time; a barrier tells as well.
         """
         if self._target is self._local:
-            return self._local.read_index()
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    return await self._local.read_index()
+            except TimeoutError:
+                return None
         if not isinstance(self._target, PeerLink):
             return None
         return await self.indexes.ask(timeout_seconds=timeout_seconds)

@@ -142,6 +142,8 @@ class Lead:
         self._idle.set()
         self._wake = asyncio.Event()
         self._busy_since: float | None = None
+        self._is_sending = False
+        self._awaiting_end: list[Promise[None]] = []
         self._turn = Turn()
 
     def bind(self, listener: Listener) -> None:
@@ -157,6 +159,11 @@ class Lead:
     def busy_seconds(self) -> float:
         """How long the append or claim under way has taken so far; 0 when there is none."""
         return 0.0 if self._busy_since is None else self._clock() - self._busy_since
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a batch is on its way: others may have its records in their maps, and here nobody knows."""
+        return self._is_sending
 
     # --- what others ask for ---
 
@@ -190,6 +197,15 @@ class Lead:
                 f"{len(self._window)} requests with an Idempotency-Key are remembered, which is the most; send it later"
             )
         return self._queue.find_problem(size)
+
+    def settled(self) -> Promise[None]:
+        """Ends when the batch that is on its way now has ended, one way or the other; at once where there is none."""
+        settled: Promise[None] = Promise(self._turn)
+        if self._is_sending:
+            self._awaiting_end.append(settled)
+        else:
+            settled.set_result(None)
+        return settled
 
     def claim(self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int]) -> None:
         """Orders a claim; its end is told to the listener."""
@@ -311,13 +327,20 @@ class Lead:
         self._beat_term = None
         stamp = plan.stamp(batch.term, batch=batch.number, heirs=self.heirs)
         self.heirs = ()
-        self._busy_since = self._clock()
+        self._busy_since, self._is_sending = self._clock(), True
         try:
             last = await self._append(batch, [encode_leadership(stamp), *plan.entries], listener)
         finally:
-            self._busy_since = None
+            self._busy_since, self._is_sending = None, False
+            self._tell_settled()
         if last is not None:
             await self._wait_applied(last)
+
+    def _tell_settled(self) -> None:
+        waiting, self._awaiting_end = self._awaiting_end, []
+        for settled in waiting:
+            if not settled.done():
+                settled.set_result(None)
 
     def _fill(self, batch: SentBatch, plan: BatchPlan, listener: Listener) -> None:
         """Plans queued writes into the batch, and answers those that need none."""

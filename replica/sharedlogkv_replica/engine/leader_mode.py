@@ -24,7 +24,7 @@ from sharedlogkv_replica.engine.lead import APPEND_SECONDS, REQUEST_BYTES, STAMP
 from sharedlogkv_replica.engine.leadership import ASK_SECONDS, Leadership
 from sharedlogkv_replica.engine.peer_link import PeerDialer
 from sharedlogkv_replica.engine.peers import ForwardLimits
-from sharedlogkv_replica.engine.promise import Promise
+from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.engine.write_queue import QueueLimits
 from sharedlogkv_replica.log.base import LogDescription, SharedLog
 
@@ -61,14 +61,36 @@ class LocalService:
         self._lead = lead
         self._leadership = leadership
         self._follower = follower
+        self._turn = Turn()
 
     def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
         """See `PeerService`; a leader's own deadline counts for all writes, and the asker minds its own."""
         del timeout_seconds
         return self._lead.submit(write)
 
-    def read_index(self) -> Offset | None:
+    def read_index(self) -> Promise[Offset | None]:
         """See `PeerService`."""
+        index: Promise[Offset | None] = Promise(self._turn)
+
+        def tell(_: object) -> None:
+            if not index.done():
+                index.set_result(self._index())
+
+        if self._leadership.lease_holds() and self._lead.is_sending:
+            self._lead.settled().add_done_callback(tell)
+        else:
+            tell(None)
+        return index
+
+    def index_now(self) -> Offset | None:
+        """The read index, where it is known at once; None elsewhere."""
+        return None if self._lead.is_sending else self._index()
+
+    def lease_holds(self) -> bool:
+        """Whether this replica leads, and nobody else can."""
+        return self._leadership.lease_holds()
+
+    def _index(self) -> Offset | None:
         if not self._leadership.lease_holds():
             return None
         return max(Offset(self._follower.position - 1), self._lead.committed)

@@ -31,8 +31,12 @@ class PeerService(Protocol):
         """
         ...
 
-    def read_index(self) -> Offset | None:
-        """The offset up to which a read must have applied the log; None without a valid lease."""
+    def read_index(self) -> Promise[Offset | None]:
+        """The offset up to which a read must have applied the log; None without a valid lease.
+
+        A follower may have records in its map, and show them, before the leader knows that they are written. So the
+        answer waits for the batch that is on its way when this is called: whoever has shown it has done so since.
+        """
         ...
 
     def ask_leads(self, term: Term) -> bool:

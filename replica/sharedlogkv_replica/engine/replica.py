@@ -197,11 +197,14 @@ class Replica:
         return self.follower.waiters.wait(offset, timeout_seconds=timeout_seconds)
 
     def lease_index(self) -> Offset | None:
-        """The highest offset acknowledged to anyone, where this replica leads under a valid lease; None elsewhere."""
-        return None if self.led is None else self.led.service.read_index()
+        """The highest offset that anyone may have been shown, where this replica leads under a valid lease.
+
+        None elsewhere, and while a batch is on its way: `read_index` waits for it.
+        """
+        return None if self.led is None else self.led.service.index_now()
 
     async def read_index(self, *, timeout_seconds: float) -> Offset:
-        """An offset at or above that of every record acknowledged, to anyone, before the call.
+        """An offset at or above that of every record acknowledged or shown, to anyone, before the call.
 
         The leader knows it (ReadIndex: Ongaro, "Consensus", section 6.4); where nobody leads, or the leader does not
         answer soon or doubts its lease, a barrier in the log tells as well.
@@ -278,7 +281,7 @@ class Replica:
                 "recordsPerSecond": replay.records_per_second(now),
                 "remainingSeconds": replay.remaining_seconds(now),
             },
-            "leader": describe_leader(self.leader, lease_holds=self.lease_index() is not None),
+            "leader": describe_leader(self.leader, lease_holds=self.led is not None and self.led.service.lease_holds()),
             "foreignRecords": 0 if self.led is None else self.led.leadership.authorship.foreign_records,
             "load": follower.load.status(applied_records=follower.records),
             "store": {"keys": len(self.store), "dataBytes": self.store.data_bytes},

@@ -16,6 +16,7 @@ import logging
 import secrets
 from typing import Protocol, assert_never, cast
 
+from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.writes import WriteResult
 from sharedlogkv_replica.engine.peer_handshake import (
     HANDSHAKE_FRAME_LIMIT_BYTES,
@@ -197,7 +198,8 @@ class PeerConnection(asyncio.Protocol):
             case WriteQuestion():
                 self._write(number, question)
             case IndexQuestion():
-                self._answer(IndexAnswer(number, service.read_index()))
+                self._unanswered += 1
+                service.read_index().add_done_callback(functools.partial(self._tell_index, number))
             case LeadsQuestion(term=term):
                 self._answer(LeadsAnswer(number, service.ask_leads(term)))
             case ReportQuestion(position=position, fit=fit):
@@ -215,6 +217,15 @@ class PeerConnection(asyncio.Protocol):
         self._unanswered += 1
         self._unanswered_bytes += size
         written.add_done_callback(functools.partial(self._finish, number, size))
+
+    def _tell_index(self, number: int, index: Promise[Offset | None]) -> None:
+        """The read index is known."""
+        self._unanswered -= 1
+        if self._ended:
+            return
+        self._answer(IndexAnswer(number, index.result()))
+        if self._read_paused:
+            self._settle_pace()
 
     def _finish(self, number: int, size: int, written: Promise[WriteResult]) -> None:
         """A write has ended."""
