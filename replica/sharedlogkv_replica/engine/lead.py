@@ -1,7 +1,8 @@
 """The leader's work: claims, batches, beats and resignations, one append after the other, by one fenced writer.
 
-Group commit: while one batch is on its way, the next one collects. A batch is planned when the one before it is in the
-map (core/batch_plan.py), stamped with the term and its number, and appended. What follows from how the append ended:
+Group commit: while one batch is on its way, the next one collects, and waits a moment for more (engine/gathering.py). A
+batch is planned when the one before it is in the map (core/batch_plan.py), stamped with the term and its number, and
+appended. What follows from how the append ended:
 
 | it ended as | the writes (engine/outcomes.py) | the claim |
 |---|---|---|
@@ -27,7 +28,9 @@ from sharedlogkv_replica.core.leadership import LeadershipRecord, Resign, Stamp,
 from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.core.request_window import RequestWindow
 from sharedlogkv_replica.core.writes import Write, WriteResult
+from sharedlogkv_replica.engine.flight import Flight
 from sharedlogkv_replica.engine.follow import Follower
+from sharedlogkv_replica.engine.gathering import Gathering
 from sharedlogkv_replica.engine.lead_listener import Listener
 from sharedlogkv_replica.engine.outcomes import Outcomes, SentBatch
 from sharedlogkv_replica.engine.promise import Promise, Turn
@@ -98,6 +101,7 @@ class Lead:
         batch_limit_bytes: the largest batch, framing included.
         term: the term in which writes are taken; None while they are not.
         committed: the offset of the last record acknowledged in this term; a read index is not below it.
+        flight: of the batch that is on its way.
     """
 
     def __init__(
@@ -142,9 +146,9 @@ class Lead:
         self._idle.set()
         self._wake = asyncio.Event()
         self._busy_since: float | None = None
-        self._is_sending = False
-        self._awaiting_end: list[Promise[None]] = []
         self._turn = Turn()
+        self.flight = Flight(self._turn)
+        self._gathering = Gathering(self._wake)
 
     def bind(self, listener: Listener) -> None:
         """Tells who decides; before `run`."""
@@ -159,11 +163,6 @@ class Lead:
     def busy_seconds(self) -> float:
         """How long the append or claim under way has taken so far; 0 when there is none."""
         return 0.0 if self._busy_since is None else self._clock() - self._busy_since
-
-    @property
-    def is_sending(self) -> bool:
-        """Whether a batch is on its way: others may have its records in their maps, and here nobody knows."""
-        return self._is_sending
 
     # --- what others ask for ---
 
@@ -184,7 +183,7 @@ class Lead:
             return promise
         self._queue.put(write, promise, size=size)
         self._idle.clear()
-        self._wake.set()
+        self._gathering.note_arrival(len(self._queue))
         return promise
 
     def _find_problem(self, write: Write, size: int) -> ReplicaError | None:
@@ -197,15 +196,6 @@ class Lead:
                 f"{len(self._window)} requests with an Idempotency-Key are remembered, which is the most; send it later"
             )
         return self._queue.find_problem(size)
-
-    def settled(self) -> Promise[None]:
-        """Ends when the batch that is on its way now has ended, one way or the other; at once where there is none."""
-        settled: Promise[None] = Promise(self._turn)
-        if self._is_sending:
-            self._awaiting_end.append(settled)
-        else:
-            settled.set_result(None)
-        return settled
 
     def claim(self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int]) -> None:
         """Orders a claim; its end is told to the listener."""
@@ -260,7 +250,10 @@ class Lead:
                     await self._carry_out(self._orders.popleft(), self._listener)
                 elif self._beat_term is not None or (self.term is not None and self._queue):
                     await asyncio.sleep(0)  # every client that is ready in this turn of the loop joins the batch
-                    await self._commit(self._listener)
+                    if self._beat_term is None and self._gathering.lacks(len(self._queue)):
+                        await self._gathering.wait()
+                    else:
+                        await self._commit(self._listener)
                 else:
                     self._idle.set()
                     self._wake.clear()
@@ -327,20 +320,14 @@ class Lead:
         self._beat_term = None
         stamp = plan.stamp(batch.term, batch=batch.number, heirs=self.heirs)
         self.heirs = ()
-        self._busy_since, self._is_sending = self._clock(), True
+        self._busy_since = self._clock()
         try:
-            last = await self._append(batch, [encode_leadership(stamp), *plan.entries], listener)
+            with self.flight:
+                last = await self._append(batch, [encode_leadership(stamp), *plan.entries], listener)
         finally:
-            self._busy_since, self._is_sending = None, False
-            self._tell_settled()
+            self._busy_since = None
         if last is not None:
             await self._wait_applied(last)
-
-    def _tell_settled(self) -> None:
-        waiting, self._awaiting_end = self._awaiting_end, []
-        for settled in waiting:
-            if not settled.done():
-                settled.set_result(None)
 
     def _fill(self, batch: SentBatch, plan: BatchPlan, listener: Listener) -> None:
         """Plans queued writes into the batch, and answers those that need none."""
@@ -383,6 +370,7 @@ class Lead:
         self.counters.beats += len(entries) == 1
         self.counters.records += len(entries) - 1
         listener.on_committed(started=started)
+        self._gathering.note_batch(len(batch.riders), queued=len(self._queue))
         self.outcomes.settle(batch, base)  # its callers run in the loop's next turn, when the map has it
         return None if self._follower.apply_acknowledged(base, entries) else last
 

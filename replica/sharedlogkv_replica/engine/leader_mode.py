@@ -76,15 +76,15 @@ class LocalService:
             if not index.done():
                 index.set_result(self._index())
 
-        if self._leadership.lease_holds() and self._lead.is_sending:
-            self._lead.settled().add_done_callback(tell)
+        if self._leadership.lease_holds() and self._lead.flight.is_on:
+            self._lead.flight.settled().add_done_callback(tell)
         else:
             tell(None)
         return index
 
     def index_now(self) -> Offset | None:
         """The read index, where it is known at once; None elsewhere."""
-        return None if self._lead.is_sending else self._index()
+        return None if self._lead.flight.is_on else self._index()
 
     def lease_holds(self) -> bool:
         """Whether this replica leads, and nobody else can."""

@@ -389,6 +389,36 @@ class LateWord:
         return base
 
 
+class SlowWriter:
+    """A writer whose batches are on their way for some turns of the loop."""
+
+    def __init__(self, writer: FencedWriter) -> None:
+        self.writer = writer
+
+    async def append(self, entries: Sequence[Entry], *, timeout_seconds: float) -> Offset:
+        """Appends, a little later."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return await self.writer.append(entries, timeout_seconds=timeout_seconds)
+
+
+@pytest.mark.asyncio
+async def test_clients_that_write_again_when_they_are_answered_come_to_share_one_batch() -> None:
+    async with bench() as made:
+        await made.take_over()
+        made.lead._writer = cast(FencedWriter, SlowWriter(made.lead._writer))
+
+        async def write_twenty(number: int) -> None:
+            for _ in range(5 * (number % 2)):
+                await asyncio.sleep(0)  # the odd ones find a batch on its way
+            for _ in range(20):
+                await made.lead.submit(Write(b"%d" % number, b"1"))
+
+        await asyncio.gather(*map(write_twenty, range(8)))
+        assert made.lead.counters.records == 160
+        assert made.lead.counters.batches <= 25, "two halves that take turns would need forty"
+
+
 @pytest.mark.asyncio
 async def test_the_read_index_waits_for_a_batch_that_others_may_have_shown_already() -> None:
     async with bench() as made:
@@ -400,7 +430,7 @@ async def test_the_read_index_waits_for_a_batch_that_others_may_have_shown_alrea
         made.lead._writer = cast(FencedWriter, late)
         write = made.lead.submit(Write(b"k", b"1"))
         await eventually(lambda: made.broker.end > made.ledger.claimed[-1].offset + 1)
-        assert made.lead.is_sending
+        assert made.lead.flight.is_on
         assert service.index_now() is None
         index = service.read_index()
         await asyncio.sleep(0.01)
@@ -420,7 +450,7 @@ async def test_a_batch_that_ends_without_success_ends_the_wait_for_the_read_inde
         service = LocalService(made.lead, cast(Leadership, made.ledger), made.follower)
         made.broker.fault = Fault.WRITE_REFUSED
         write = made.lead.submit(Write(b"k", b"1"))
-        await eventually(lambda: made.lead.is_sending)
+        await eventually(lambda: made.lead.flight.is_on)
         index = service.read_index()
         made.ledger.holds = holds
         with pytest.raises(LogRefused):

@@ -1,0 +1,51 @@
+"""Whether a leader's next batch waits a moment, so that it is a whole one.
+
+Most clients send their next write when the last one is answered. So those of the last batch are about to write again
+when it ends, and others came meanwhile: without a wait the two would take turns for ever, with two half batches in
+the place of one. PostgreSQL has `commit_delay` and `commit_siblings` for this. Here the last batch tells how many to
+wait for, and one that did not get them expects fewer.
+"""
+
+import asyncio
+from typing import Final
+
+_SECONDS: Final = 0.001
+_WRITES_MOST: Final = 64
+"""No batch waits for more than these: what larger ones would save is less than what waiting costs."""
+
+
+class Gathering:
+    """Counts, and waits.
+
+    Args:
+        wake: is awaited by the one that appends; whoever has other work for it sets it.
+    """
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        self._wake = wake
+        self._expected = 0
+        self._awaited = 0
+
+    def note_batch(self, writes: int, *, queued: int) -> None:
+        """Takes in that a batch of so many writes is about to be answered, while `queued` wait for the next one."""
+        self._expected = min((writes + queued) * 15 // 16, _WRITES_MOST) if writes > 1 else 0
+
+    def lacks(self, queued: int) -> bool:
+        """Whether more than those that wait are likely to come at once."""
+        return queued < self._expected
+
+    def note_arrival(self, queued: int) -> None:
+        """Takes in that a write came, and `queued` wait now: wakes whoever waits for no more."""
+        if queued >= self._awaited:
+            self._wake.set()
+
+    async def wait(self) -> None:
+        """Returns when those expected have come, when a moment is over, or when something else is to be done."""
+        self._awaited, self._expected = self._expected, 0
+        self._wake.clear()
+        timer = asyncio.get_running_loop().call_later(_SECONDS, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+            self._awaited = 0
