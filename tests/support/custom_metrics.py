@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 from tests.support.cluster import ADMIN_PORT, Manifest
 from tests.support.store import Store
@@ -54,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         namespace = self.server.store.namespace
-        path = self.path.partition("?")[0].rstrip("/")
+        path = unquote(self.path.partition("?")[0]).rstrip("/")
         if path == API:
             resource = {"name": f"pods/{METRIC}", "namespaced": True, "kind": "MetricValueList", "verbs": ["get"]}
             listed = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{GROUP}/{VERSION}"}
@@ -64,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
             kind = {"kind": "MetricValueList", "apiVersion": f"{GROUP}/{VERSION}"}
             self._answer(200, {**kind, "metadata": {}, "items": items})
         else:
-            self._answer(404, {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404})
+            status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}
+            self._answer(404, {**status, "message": f"there is nothing at {self.path}"})
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
