@@ -136,7 +136,8 @@ async def test_the_fence_outlives_a_broker_that_was_killed(replicated: KafkaSite
     broker = str(await asyncio.to_thread(site.cluster.leader, site.topic))
     await fault("broker-kill", broker)
     await fault("broker-start", broker)
-    with pytest.raises(Fenced):
+    # A first attempt may be lost with a connection; then the writer can't tell that this one was not written either.
+    with pytest.raises((Fenced, OutcomeUnknown)):
         await write(old, Entry(b"old", b"late"))
     await write(new, Entry(b"new", b"1"))
     check_terms(await contents(await opened(site)))
