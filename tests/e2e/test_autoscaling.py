@@ -138,7 +138,7 @@ def test_reads_add_replicas_and_their_end_takes_them_away_without_a_failed_read_
     fill(environment, store)
     connect = store.through_service()
     with Readers(connect, "/v1/kv/key-0001", clients=1, rest=0.05) as few:
-        with Readers(connect, PAGE, clients=4) as many:
+        with Readers(connect, PAGE, clients=12) as many:
             wait_until(lambda: count_of(store) > 1, what="replicas were added", timeout_seconds=120, every_seconds=0.5)
             kill_operator(cluster)
             # The next operator first waits until the killed one's Lease is over.
