@@ -108,7 +108,7 @@ def test_a_request_under_way_when_the_leader_dies_is_carried_out_once_by_the_nex
         while not stop.is_set() or number < 10:
             number += 1
             key, name = f"moving-{number}".encode(), f"moving-{number}"
-            reply = until_written(lambda k=key, n=name: send(follower, "PUT", k, b"1", Idempotency_Key=n))  # type: ignore[misc] # bound
+            reply = until_written(lambda k=key, n=name: send(follower, "PUT", k, b"1", Idempotency_Key=n))  # type: ignore[misc] # mypy can't infer it
             versions[number] = reply.headers["etag"]
 
     with ThreadPoolExecutor(1) as client:
