@@ -3,7 +3,7 @@
     python -m tests.support.file_contender PATH NAME
 
 Each line is `term VALUE`, `fenced`, `hindered WHY`, or `OFFSET VALUE` for an acknowledged record. The key of a record
-is the value of the claim under which it was written.
+is the value of the claim under which it was written. A line without its end was cut by a kill and says nothing.
 """
 
 import asyncio
@@ -22,14 +22,20 @@ TIMEOUT_SECONDS = 30.0
 BATCHES_OF_A_TERM = 20
 
 
+def say(*words: object) -> None:
+    """Prints a line by one write, also where stdout is unbuffered, so that a kill rarely cuts it."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 async def lead(writer: FencedWriter, term: bytes) -> None:
     """Claims the log, and appends until it is fenced, or has appended enough."""
     await writer.claim(lambda _: [Entry(CLAIM_KEY, term)], enlisted=(), timeout_seconds=TIMEOUT_SECONDS)
-    print("term", term.decode(), flush=True)
+    say("term", term.decode())
     for number in range(BATCHES_OF_A_TERM):
         value = term + f".{number}".encode()
         offset = await writer.append([Entry(term, value)] * 2, timeout_seconds=TIMEOUT_SECONDS)
-        print(offset, value.decode(), flush=True)
+        say(offset, value.decode())
 
 
 async def main(path: Path, name: str) -> None:
@@ -41,9 +47,9 @@ async def main(path: Path, name: str) -> None:
         try:
             await lead(writer, f"{name}-{number}".encode())
         except Fenced:
-            print("fenced", flush=True)
+            say("fenced")
         except (LogUnavailable, OutcomeUnknown) as error:
-            print("hindered", error, flush=True)
+            say("hindered", error)
 
 
 if __name__ == "__main__":

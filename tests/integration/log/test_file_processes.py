@@ -41,6 +41,8 @@ class Contender:
     async def _listen(self) -> None:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
+            if not line.endswith(b"\n"):
+                return
             word, _, rest = line.decode().strip().partition(" ")
             if word.isdigit():
                 self.acknowledged[Offset(int(word))] = rest.encode()
