@@ -13,6 +13,9 @@ Manifest = dict[str, Any]
 CHILDREN = ("Deployment", "Service", "PodDisruptionBudget", "Secret")
 """Their kinds, with a leader."""
 
+NO_NODE = {"nodeSelector": {"sharedlog.dev/nodes": "none"}}
+"""Part of a pod template by which no kubelet, where the cluster has some, takes a pod and writes its status."""
+
 
 class Store:
     """One SharedLogKV, its topic, and the reconciler that looks after it."""
@@ -37,9 +40,10 @@ class Store:
     async def create(
         self, *, topic: Manifest | None = None, servers: str = "", metadata: Manifest | None = None, **spec: Any
     ) -> Manifest:
-        """It, just created; `topic` adds to the topic's fields, `metadata` to its own."""
+        """It, just created, its pods for no node; `topic` adds to the topic's fields, `metadata` to its own."""
         fields = {"name": self.topic, "replicationFactor": 1, "minInSyncReplicas": 1, **(topic or {})}
-        store = build_store(self.namespace, self.name, servers=servers or self.servers, **{"topic": fields, **spec})
+        spec = {"podTemplate": NO_NODE, **spec, "topic": fields}
+        store = build_store(self.namespace, self.name, servers=servers or self.servers, **spec)
         store["metadata"] |= metadata or {}
         return await self.api.create("SharedLogKV", store)
 

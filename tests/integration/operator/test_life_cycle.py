@@ -18,7 +18,7 @@ PAUSED, PLAN = "sharedlog.dev/paused", "sharedlog.dev/plan"
 
 
 async def serve(store: Store) -> None:
-    """Has every pod say that it is ready, as there are no nodes to run it, until the Deployment has all it wants."""
+    """Has every pod say that it is ready, as no node runs it, until the Deployment has all it wants."""
     ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
     async def is_served() -> bool:
@@ -42,6 +42,7 @@ async def versions(store: Store) -> dict[str, str]:
 async def test_a_store_at_rest_is_not_written_nor_is_any_child(store: Store) -> None:
     await store.create()
     await store.reconcile()
+    await serve(store)
 
     async def stands() -> bool:
         before = await versions(store)

@@ -93,7 +93,7 @@ async def test_fields_of_ours_are_taken_back_and_fields_of_others_are_left(store
 
 
 async def test_a_container_that_others_put_into_the_deployment_stays_and_costs_no_write(store: Store) -> None:
-    await store.create()
+    await store.create(podTemplate={})
     await store.reconcile()
     sidecar = {"name": "sidecar", "image": "proxy:1"}
     path = f"{KINDS['Deployment'].format(namespace=store.namespace)}/store"
