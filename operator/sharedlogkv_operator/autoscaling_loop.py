@@ -24,6 +24,7 @@ from sharedlogkv_operator.autoscaler.state import State
 from sharedlogkv_operator.desired import build_selector_text
 from sharedlogkv_operator.errors import OperatorError, ReplicaUnreachable
 from sharedlogkv_operator.events import Deed, Event
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.metrics import Metrics
@@ -31,6 +32,7 @@ from sharedlogkv_operator.pods import DELETION_COST, PodView, view_pods
 from sharedlogkv_operator.preview import judge_pause
 from sharedlogkv_operator.replica_client import ReplicaClient
 from sharedlogkv_operator.reporter import Reporter
+from sharedlogkv_operator.resource_parser import parse_resource
 from sharedlogkv_operator.scale import is_handed_over, read_replicas
 from sharedlogkv_operator.scaling import (
     USELESS,
@@ -41,7 +43,7 @@ from sharedlogkv_operator.scaling import (
     is_worth_telling,
     parse_scaling,
 )
-from sharedlogkv_operator.spec import JsonObject, Resource, parse_resource
+from sharedlogkv_operator.spec import Resource
 
 LOOK_SECONDS: Final = 5.0
 LIMIT_SECONDS: Final = 30.0

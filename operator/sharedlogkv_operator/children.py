@@ -17,6 +17,7 @@ from sharedlogkv_operator.desired import (
     parse_peer_secret,
 )
 from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable, ReplicaUnreachable
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kafka_security import parse_applied_security
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.leadership import Leader, find_deletion_costs, find_leader
@@ -36,7 +37,7 @@ from sharedlogkv_operator.pods import DELETION_COST, PodView, view_deployment, v
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaClient, ReplicaStatus
 from sharedlogkv_operator.scale import add_first_replicas, count_replicas, is_handed_over
-from sharedlogkv_operator.spec import Identity, JsonObject, Resource, WriteMode
+from sharedlogkv_operator.spec import Identity, Resource, WriteMode
 from sharedlogkv_operator.status import Replicas, Verdict
 
 SECRET_BYTES: Final = 32

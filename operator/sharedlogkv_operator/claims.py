@@ -18,9 +18,11 @@ from dataclasses import dataclass
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.errors import SpecInvalid
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.pods import is_ended
 from sharedlogkv_operator.replica_container import read_variables
-from sharedlogkv_operator.spec import JsonObject, Resource, WriteMode, parse_resource
+from sharedlogkv_operator.resource_parser import parse_resource
+from sharedlogkv_operator.spec import Resource, WriteMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from sharedlogkv_operator import names
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kafka_security import FOLDER, VOLUME, build_environment, build_volume
 from sharedlogkv_operator.replica_container import read_template_variables
-from sharedlogkv_operator.spec import Identity, JsonObject, Resource, Spec, WriteMode
+from sharedlogkv_operator.spec import Identity, Resource, Spec, WriteMode
 
 Manifest = dict[str, object]
 

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sharedlogkv_operator.errors import KafkaRefused, KubeRefused
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_pool import KafkaClusters
 from sharedlogkv_operator.kafka_security import Login, build_login
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.reasons import Reason
-from sharedlogkv_operator.spec import JsonObject, Resource
+from sharedlogkv_operator.spec import Resource
 
 
 class KafkaAccess:

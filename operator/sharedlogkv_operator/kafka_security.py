@@ -13,10 +13,9 @@ from typing import Final
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.errors import KafkaRefused
+from sharedlogkv_operator.json_fields import JsonObject, as_object
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_container import read_template_variables
-
-Json = Mapping[str, object]
 
 VOLUME: Final = "kafka"
 FOLDER: Final = "/etc/sharedlogkv/kafka"
@@ -78,7 +77,7 @@ class Login:
 NO_LOGIN: Final = Login()
 
 
-def parse_security(kafka: Json) -> KafkaSecurity:
+def parse_security(kafka: JsonObject) -> KafkaSecurity:
     """What `spec.kafka` says of it.
 
     Raises:
@@ -87,7 +86,7 @@ def parse_security(kafka: Json) -> KafkaSecurity:
     tls, sasl = kafka.get("tls"), kafka.get("sasl")
     files: dict[str, SecretKey] = {}
     if tls is not None:
-        authorities, certificate = _object(tls).get("caSecretRef"), _object(tls).get("clientCertificateSecretRef")
+        authorities, certificate = as_object(tls).get("caSecretRef"), as_object(tls).get("clientCertificateSecretRef")
         if authorities is not None:
             files[CA] = _parse_secret_key(authorities, "key")
         if certificate is not None:
@@ -95,8 +94,8 @@ def parse_security(kafka: Json) -> KafkaSecurity:
             files[KEY] = _parse_secret_key(certificate, "privateKey")
     if sasl is None:
         return KafkaSecurity(tls is not None, files)
-    files[PASSWORD] = _parse_secret_key(_object(sasl)["passwordSecretRef"], "key")
-    mechanism, username = _object(sasl)["mechanism"], _object(sasl)["username"]
+    files[PASSWORD] = _parse_secret_key(as_object(sasl)["passwordSecretRef"], "key")
+    mechanism, username = as_object(sasl)["mechanism"], as_object(sasl)["username"]
     return KafkaSecurity(tls is not None, files, str(mechanism), str(username))
 
 
@@ -122,7 +121,7 @@ def build_volume(security: KafkaSecurity) -> dict[str, object] | None:
     return {"name": VOLUME, "projected": {"defaultMode": FILE_MODE, "sources": sources}}
 
 
-def parse_applied_security(deployment: Json) -> KafkaSecurity:
+def parse_applied_security(deployment: JsonObject) -> KafkaSecurity:
     """What the replicas of a Deployment of ours were told; a plain connection where that can't be read."""
     told = read_template_variables(deployment)
     try:
@@ -144,7 +143,7 @@ def parse_applied_security(deployment: Json) -> KafkaSecurity:
     )
 
 
-def build_login(security: KafkaSecurity, secrets: Mapping[str, Json | None]) -> Login:
+def build_login(security: KafkaSecurity, secrets: Mapping[str, JsonObject | None]) -> Login:
     """How our own client connects, with what the Secrets hold.
 
     Args:
@@ -172,7 +171,7 @@ def build_login(security: KafkaSecurity, secrets: Mapping[str, Json | None]) -> 
     return Login(given, f"User:{security.username}" if security.username else None)
 
 
-def _read_entry(secret: Json | None, source: SecretKey) -> str:
+def _read_entry(secret: JsonObject | None, source: SecretKey) -> str:
     if secret is None:
         raise KafkaRefused(f"there is no Secret {source.name}", reason=Reason.SECRET_INVALID)
     data = secret.get("data")
@@ -197,10 +196,4 @@ def advise_rights(user: str | None, operations: Sequence[str], *, topic: str, se
 
 
 def _parse_secret_key(reference: object, field_name: str) -> SecretKey:
-    return SecretKey(str(_object(reference)["name"]), str(_object(reference)[field_name]))
-
-
-def _object(value: object) -> Json:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{value!r} is no object")
-    return value
+    return SecretKey(str(as_object(reference)["name"]), str(as_object(reference)[field_name]))

@@ -12,10 +12,11 @@ from kubernetes.aio.client import Configuration
 from sharedlogkv_operator import names
 from sharedlogkv_operator.desired import Manifest
 from sharedlogkv_operator.errors import KubeRefused
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kube_session import APPLY, JSON_PATCH, MERGE_PATCH, KubeSession
 from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.metrics import Metrics
-from sharedlogkv_operator.spec import Identity, JsonObject
+from sharedlogkv_operator.spec import Identity
 
 RESOURCE_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}/namespaces/{{namespace}}/{names.PLURAL}/{{name}}"
 COLLECTION_PATH: Final = f"/apis/{names.GROUP}/{names.VERSION}{{where}}/{names.PLURAL}"

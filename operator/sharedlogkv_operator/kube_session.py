@@ -18,8 +18,8 @@ from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
 from yaml import YAMLError
 
 from sharedlogkv_operator.errors import ConfigError, KubeRefused, KubeUnavailable
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.metrics import Metrics
-from sharedlogkv_operator.spec import JsonObject
 
 REQUEST_SECONDS: Final = 10.0
 PAGE_LIMIT: Final = 500

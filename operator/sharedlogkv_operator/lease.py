@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-Json = Mapping[str, object]
+from sharedlogkv_operator.json_fields import JsonObject
 
 DURATION_SECONDS: Final = 15
 """How long others leave a Lease alone that is not renewed."""
@@ -50,7 +50,7 @@ class LeaseView:
     version: str
 
 
-def view_lease(body: Json) -> LeaseView:
+def view_lease(body: JsonObject) -> LeaseView:
     """The standing of the Lease `body`; what somebody else has left out or garbled counts as nobody's."""
     spec, metadata = body.get("spec"), body.get("metadata")
     assert isinstance(metadata, Mapping), "every object has metadata"

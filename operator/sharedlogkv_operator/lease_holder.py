@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable, OperatorError
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.lease import (
     RENEW_SECONDS,
     RETRY_SECONDS,
@@ -19,7 +20,6 @@ from sharedlogkv_operator.lease import (
     view_lease,
 )
 from sharedlogkv_operator.logs import log
-from sharedlogkv_operator.spec import JsonObject
 
 
 class LeaseLost(OperatorError):

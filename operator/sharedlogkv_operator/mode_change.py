@@ -17,9 +17,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sharedlogkv_operator import names
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.pods import is_ended
 from sharedlogkv_operator.replica_container import read_template_variables, read_variables
-from sharedlogkv_operator.spec import JsonObject, WriteMode
+from sharedlogkv_operator.spec import WriteMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import Final
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.desired import Manifest
-from sharedlogkv_operator.spec import Identity, JsonObject
+from sharedlogkv_operator.json_fields import JsonObject
+from sharedlogkv_operator.spec import Identity
 
 CHANGES_SHOWN: Final = 10
 TEXT_LIMIT: Final = 120

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sharedlogkv_operator.spec import JsonObject, parse_time
+from sharedlogkv_operator.json_fields import JsonObject, parse_time
 
 HARMLESS_REASONS: Final = frozenset({"ContainerCreating", "PodInitializing"})
 TEXT_LIMIT: Final = 300

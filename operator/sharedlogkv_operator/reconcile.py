@@ -30,6 +30,7 @@ from sharedlogkv_operator.errors import (
 )
 from sharedlogkv_operator.events import Deed, Event
 from sharedlogkv_operator.handover import Handover
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kafka_access import KafkaAccess
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_pool import KafkaClusters
@@ -38,16 +39,9 @@ from sharedlogkv_operator.preview import Preview, judge_pause
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.replica_client import ReplicaClient
 from sharedlogkv_operator.reporter import Reporter
+from sharedlogkv_operator.resource_parser import parse_identity, parse_resource
 from sharedlogkv_operator.scaling import ScalingBoard
-from sharedlogkv_operator.spec import (
-    Identity,
-    JsonObject,
-    PinnedTopic,
-    Resource,
-    WriteMode,
-    parse_identity,
-    parse_resource,
-)
+from sharedlogkv_operator.spec import Identity, PinnedTopic, Resource, WriteMode
 from sharedlogkv_operator.status import (
     TOPIC_IS_FIT,
     Condition,

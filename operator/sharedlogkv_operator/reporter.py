@@ -5,9 +5,11 @@ from datetime import datetime
 
 from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable
 from sharedlogkv_operator.events import NEW_TOPIC_DEEDS, Event, build_event, derive_events
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.reasons import Reason
+from sharedlogkv_operator.resource_parser import build_pinned, parse_resource, parse_scaling_mode
 from sharedlogkv_operator.scaling import (
     BY_OTHERS,
     HALTS,
@@ -18,16 +20,7 @@ from sharedlogkv_operator.scaling import (
     build_halt,
     parse_scaling,
 )
-from sharedlogkv_operator.spec import (
-    Identity,
-    JsonObject,
-    PinnedTopic,
-    Resource,
-    ScalingMode,
-    build_pinned,
-    parse_resource,
-    parse_scaling_mode,
-)
+from sharedlogkv_operator.spec import Identity, PinnedTopic, Resource, ScalingMode
 from sharedlogkv_operator.status import (
     Condition,
     Outcome,

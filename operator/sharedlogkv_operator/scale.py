@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.desired import Manifest
-from sharedlogkv_operator.spec import JsonObject, Spec
+from sharedlogkv_operator.json_fields import JsonObject
+from sharedlogkv_operator.spec import Spec
 
 
 def count_replicas(spec: Spec, deployment: JsonObject | None) -> int:

@@ -11,8 +11,8 @@ from typing import Final
 
 from sharedlogkv_operator.autoscaler.decision import Decision, Limit, Rule
 from sharedlogkv_operator.autoscaler.record import dump_state
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.reasons import Reason, ScalingReason
-from sharedlogkv_operator.spec import JsonObject
 from sharedlogkv_operator.status import Condition, Truth, Verdict, format_time
 
 SCALING_CONDITIONS: Final = ("ScalingActive", "ScalingLimited", "ScalingEffective")

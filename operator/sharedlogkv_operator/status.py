@@ -12,10 +12,12 @@ from enum import Enum
 from typing import Final
 
 from sharedlogkv_operator.desired import build_selector_text
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.leadership import Leadership
 from sharedlogkv_operator.pods import DeploymentView, PodView
 from sharedlogkv_operator.reasons import STALLED, Reason
-from sharedlogkv_operator.spec import Identity, JsonObject, PinnedTopic, WriteMode, build_pinned
+from sharedlogkv_operator.resource_parser import build_pinned
+from sharedlogkv_operator.spec import Identity, PinnedTopic, WriteMode
 
 TROUBLES_SHOWN: Final = 3
 LAG_SHOWN_SECONDS: Final = 5

@@ -14,10 +14,12 @@ from sharedlogkv_operator.desired import (
 )
 from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable
 from sharedlogkv_operator.events import Event, build_event
+from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.names import name_peer_secret
+from sharedlogkv_operator.resource_parser import parse_resource
 from sharedlogkv_operator.scale import is_handed_over, read_replicas
-from sharedlogkv_operator.spec import JsonObject, Resource, ScalingMode, parse_resource
+from sharedlogkv_operator.spec import Resource, ScalingMode
 from tests.support.operator_world import START
 
 Manifest = dict[str, Any]

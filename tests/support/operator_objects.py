@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sharedlogkv_operator.spec import Resource, parse_resource
+from sharedlogkv_operator.resource_parser import parse_resource
+from sharedlogkv_operator.spec import Resource
 from sharedlogkv_operator.topic import ObservedTopic, build_topic_config
 
 Manifest = dict[str, Any]

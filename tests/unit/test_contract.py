@@ -12,8 +12,8 @@ import yaml
 
 from sharedlogkv_operator import desired, names
 from sharedlogkv_operator.replica_client import parse_replica_status
+from sharedlogkv_operator.resource_parser import parse_resource
 from sharedlogkv_operator.spec import WriteMode as SpecWriteMode
-from sharedlogkv_operator.spec import parse_resource
 from sharedlogkv_replica.config import SETTINGS, Config, parse_config
 from sharedlogkv_replica.core.consistency import Level
 from sharedlogkv_replica.core.modes import Reason, WriteMode

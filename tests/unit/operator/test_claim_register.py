@@ -7,7 +7,8 @@ import pytest
 
 from sharedlogkv_operator.claim_register import AGE_SECONDS, ClaimRegister
 from sharedlogkv_operator.errors import KafkaBusy, KubeRefused
-from sharedlogkv_operator.spec import Resource, parse_resource
+from sharedlogkv_operator.resource_parser import parse_resource
+from sharedlogkv_operator.spec import Resource
 from tests.support.operator_fakes import FakeKube
 from tests.support.operator_objects import build_resource_body
 from tests.support.virtual_time import run

@@ -15,7 +15,7 @@ from sharedlogkv_operator.config import PREFIX, VARIABLES, parse_config
 from sharedlogkv_operator.events import Deed
 from sharedlogkv_operator.metrics import CONDITION_TYPES, Metrics
 from sharedlogkv_operator.reasons import STALLED, Reason, ScalingReason
-from sharedlogkv_operator.spec import POD_SPEC_FIELDS
+from sharedlogkv_operator.resource_parser import POD_SPEC_FIELDS
 from sharedlogkv_operator.topic import CREATION_DEFAULTS, OWNED_SETTINGS
 from tests.support.operator_objects import build_autoscaling, build_resource
 from tests.support.secured_kafka import LEAST_RIGHTS

@@ -3,14 +3,8 @@
 import pytest
 
 from sharedlogkv_operator.errors import SpecInvalid
-from sharedlogkv_operator.spec import (
-    Consistency,
-    PinnedTopic,
-    ReadsSpec,
-    WriteMode,
-    build_pinned,
-    parse_resource,
-)
+from sharedlogkv_operator.resource_parser import build_pinned, parse_resource
+from sharedlogkv_operator.spec import Consistency, PinnedTopic, ReadsSpec, WriteMode
 from tests.support.operator_objects import Manifest, build_resource, build_resource_body
 
 
