@@ -1,82 +1,24 @@
-"""The CRD on the real API server: what each rule accepts, and what it refuses with which words."""
-
-from typing import Any
+"""The CRD's rules on the real API server: what each accepts, and what it refuses with which words."""
 
 import pytest
 
 from tests.support.cluster import Cluster
+from tests.support.crd_specs import (
+    FULL_TEMPLATE,
+    NODE_TERM,
+    Manifest,
+    sasl,
+    try_create,
+    with_kafka,
+    with_servers,
+    with_template,
+    with_topic,
+)
 from tests.support.environment import Environment
-from tests.support.kubernetes import MERGE, RESOURCES, KubeApi, build_store, connect
-from tests.support.operator_objects import build_autoscaling
+from tests.support.kubernetes import build_store
 
 pytestmark = pytest.mark.asyncio
-
-Manifest = dict[str, Any]
-
 LONG_NAME = "a" * 52
-POD_AFFINITY_TERM = {
-    "topologyKey": "zone",
-    "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]},
-    "namespaceSelector": {"matchLabels": {"c": "d"}},
-    "namespaces": ["e"],
-    "matchLabelKeys": ["pod-template-hash"],
-}
-NODE_TERM = {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}
-FULL_TEMPLATE = {
-    "labels": {"team": "a", "example.com/tier": "b"},
-    "annotations": {"note": "any text: at all"},
-    "nodeSelector": {"disk": "ssd"},
-    "tolerations": [
-        {"operator": "Exists"},
-        {"key": "k", "value": "v", "effect": "NoExecute", "tolerationSeconds": 30},
-        {"key": "k", "operator": "Exists", "effect": "NoSchedule"},
-    ],
-    "affinity": {
-        "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [NODE_TERM]},
-            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": NODE_TERM}],
-        },
-        "podAffinity": {
-            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": POD_AFFINITY_TERM}]
-        },
-        "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [POD_AFFINITY_TERM]},
-    },
-    "topologySpreadConstraints": [
-        {"maxSkew": 1, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 2},
-        {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "nodeTaintsPolicy": "Honor"},
-    ],
-    "priorityClassName": "high",
-    "imagePullSecrets": [{"name": "registry"}],
-}
-
-
-async def try_create(environment: Environment, manifest: Manifest) -> tuple[int, Manifest]:
-    """What the API server would say to it, without keeping it; unknown fields are refused, as kubectl has it."""
-    async with connect(environment.kubeconfig) as api:
-        path = RESOURCES.format(namespace="default")
-        return await api.request("POST", path, body=manifest, dryRun="All", fieldValidation="Strict")
-
-
-def with_topic(**fields: object) -> Manifest:
-    return {"topic": {"replicationFactor": 1, "minInSyncReplicas": 1, **fields}}
-
-
-def with_servers(servers: str) -> Manifest:
-    return {"kafka": {"bootstrapServers": servers}}
-
-
-def with_kafka(**fields: object) -> Manifest:
-    return {"kafka": {"bootstrapServers": "kafka:9093", **fields}}
-
-
-def sasl(mechanism: str, username: str = "alice") -> Manifest:
-    return {"mechanism": mechanism, "username": username, "passwordSecretRef": {"name": "alice"}}
-
-
-def with_template(**fields: object) -> Manifest:
-    return {"podTemplate": fields}
-
-
 ACCEPTED: dict[str, Manifest] = {
     "one broker": with_servers("kafka:9092"),
     "three brokers": with_servers("kafka-0.kafka.svc:9092,kafka-1.kafka.svc:9092,10.0.0.1:9093"),
@@ -326,127 +268,3 @@ async def test_an_autoscaling_that_can_t_be_meant_is_refused(
     status, answer = await try_create(environment, manifest)
     assert status == 422
     assert words in answer["message"]
-
-
-@pytest.mark.parametrize(
-    "autoscaling", [{}, {"mode": "BuiltIn"}, {"behavior": {}}, {"behavior": {"scaleUp": {}}}], ids=str
-)
-async def test_the_rest_of_an_autoscaling_is_filled_in(
-    cluster: Cluster, environment: Environment, autoscaling: Manifest
-) -> None:
-    manifest = build_store("default")
-    manifest["spec"]["autoscaling"] = autoscaling
-    _, answer = await try_create(environment, manifest)
-    assert answer["spec"]["autoscaling"] == build_autoscaling(mode=autoscaling.get("mode", "None"))
-
-
-async def test_defaults_are_filled_in(cluster: Cluster, environment: Environment) -> None:
-    manifest = build_store("default")
-    del manifest["spec"]["topic"]
-    _, answer = await try_create(environment, manifest)
-    assert answer["spec"] == {
-        "kafka": {"bootstrapServers": "kafka:9092"},
-        "topic": {
-            "replicationFactor": 3,
-            "minInSyncReplicas": 2,
-            "adoptionPolicy": "IfCompatible",
-            "driftPolicy": "Enforce",
-            "reclaimPolicy": "Retain",
-            "allowDataLoss": False,
-        },
-        "writeMode": "Leader",
-        "leader": {"leaseSeconds": 3},
-        "reads": {"defaultConsistency": "Eventual", "maxLagMs": 1000},
-        "suspend": False,
-        "replicas": 3,
-        "autoscaling": build_autoscaling(),
-        "maxLagSeconds": 30,
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
-    }
-
-
-async def change(api: KubeApi, namespace: str, spec: Manifest) -> tuple[int, Manifest]:
-    path = f"{RESOURCES.format(namespace=namespace)}/store"
-    return await api.request("PATCH", path, body={"spec": spec}, content_type=MERGE)
-
-
-@pytest.mark.parametrize(
-    ("before", "after"), [("one", "two"), ("one", None), (None, "one")], ids=["changed", "removed", "added"]
-)
-async def test_the_topic_s_name_can_t_be_changed(
-    environment: Environment, namespace: str, before: str | None, after: str | None
-) -> None:
-    async with connect(environment.kubeconfig) as api:
-        name = {} if before is None else {"name": before}
-        await api.create("SharedLogKV", build_store(namespace, **with_topic(**name)))
-        status, answer = await change(api, namespace, {"topic": {"name": after}})
-        assert status == 422
-        assert "topic.name is immutable" in answer["message"]
-
-
-async def test_everything_else_can_be_changed(environment: Environment, namespace: str) -> None:
-    async with connect(environment.kubeconfig) as api:
-        await api.create("SharedLogKV", build_store(namespace, **with_topic(name="fixed")))
-        changes: list[Manifest] = [
-            {"topic": {"name": "fixed", "config": {"segment.ms": "60000"}}},
-            {"topic": {"reclaimPolicy": "Delete", "allowDataLoss": True}},
-            {"topic": {"adoptionPolicy": "Always", "driftPolicy": "Warn"}},
-            {"topic": {"replicationFactor": 3, "minInSyncReplicas": 2}},
-            {"kafka": {"bootstrapServers": "other:9092"}},
-            {"topic": {"reclaimPolicy": "Retain"}, "writeMode": "ReadOnly"},
-            {"leader": {"leaseSeconds": 5}, "reads": {"defaultConsistency": "Session"}},
-            {"replicas": 5, "image": "x", "resources": {"limits": {"cpu": 1}}, "podTemplate": FULL_TEMPLATE},
-        ]
-        for spec in changes:
-            status, answer = await change(api, namespace, spec)
-            assert status == 200, answer["message"]
-
-
-async def test_the_write_mode_goes_from_a_leader_to_none_and_back(environment: Environment, namespace: str) -> None:
-    async with connect(environment.kubeconfig) as api:
-        await api.create("SharedLogKV", build_store(namespace))
-        for mode in ("Leaderless", "Leader"):
-            status, answer = await change(api, namespace, {"writeMode": mode})
-            assert status == 200, answer["message"]
-
-
-async def test_a_store_that_only_reads_can_t_be_made_to_write(environment: Environment, namespace: str) -> None:
-    async with connect(environment.kubeconfig) as api:
-        await api.create("SharedLogKV", build_store(namespace, writeMode="ReadOnly"))
-        for mode in ("Leaderless", "Leader"):
-            status, answer = await change(api, namespace, {"writeMode": mode})
-            assert status == 422
-            assert "writeMode can't leave ReadOnly" in answer["message"]
-
-
-async def test_status_and_scale_are_parts_of_their_own(environment: Environment, namespace: str) -> None:
-    async with connect(environment.kubeconfig) as api:
-        created = await api.create("SharedLogKV", {**build_store(namespace), "status": {"replicas": 7}})
-        assert "status" not in created
-        status = {"replicas": 2, "selector": "a=b", "lagSeconds": 0}
-        await api.patch("SharedLogKV", namespace, "store", {"status": status}, part="/status")
-        scale = await api.patch("SharedLogKV", namespace, "store", {"spec": {"replicas": 4}}, part="/scale")
-        assert scale["status"] == {"replicas": 2, "selector": "a=b"}
-        body = await api.get("SharedLogKV", namespace, "store")
-        assert body is not None
-        assert (body["spec"]["replicas"], body["metadata"]["generation"]) == (4, 2)
-
-
-async def test_kubectl_shows_what_one_wants_to_know(cluster: Cluster, environment: Environment, namespace: str) -> None:
-    async with connect(environment.kubeconfig) as api:
-        await api.create("SharedLogKV", build_store(namespace))
-        moment = "2026-01-01T00:00:00Z"
-        ready = {"type": "Ready", "status": "True", "reason": "Serving", "message": "", "lastTransitionTime": moment}
-        status = {
-            "readyReplicas": 3,
-            "lagSeconds": 0,
-            "topic": {"name": "t", "id": "i"},
-            "leader": {"name": "store-1", "term": 7},
-            "conditions": [ready],
-        }
-        await api.patch("SharedLogKV", namespace, "store", {"status": status}, part="/status")
-    header, row = cluster.kubectl("get", "slkv", "--output", "wide", namespace=namespace).splitlines()
-    columns = ["NAME", "READY", "MODE", "LEADER", "REPLICAS", "TOPIC", "LAG", "AGE", "DESIRED", "SCALING", "REASON"]
-    assert header.split() == columns
-    assert row.split()[:7] == ["store", "True", "Leader", "store-1", "3", "t", "0"]
-    assert "store" in cluster.kubectl("get", "sharedlog", namespace=namespace)
