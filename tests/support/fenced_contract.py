@@ -13,7 +13,7 @@ from sharedlogkv_replica.core.leadership import Writer
 from sharedlogkv_replica.core.records import BARRIER_KEY, Entry, LogRecord, Offset, Position
 from sharedlogkv_replica.errors import Fenced, LogRefused, LogUnavailable, OutcomeUnknown, RecordTooLarge
 from sharedlogkv_replica.log.base import Claimed, FencedWriter, SharedLog
-from tests.support.log_contract import DEADLINE_SECONDS, LogSite, append, as_records, numbered, opened, read_to
+from tests.support.log_site import DEADLINE_SECONDS, LogSite, append, as_records, numbered, opened, read_to
 
 CLAIM_KEY = b"\x00claim"
 

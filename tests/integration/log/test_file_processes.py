@@ -16,7 +16,7 @@ from sharedlogkv_replica.core.records import Offset
 from tests.support.eventually import eventually
 from tests.support.fenced_contract import CLAIM_KEY, check_terms, contents
 from tests.support.file import FileSite
-from tests.support.log_contract import opened
+from tests.support.log_site import opened
 
 TURNS = 6
 

@@ -12,7 +12,8 @@ from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
 from tests.support.eventually import eventually
 from tests.support.fenced_contract import FencedContract
 from tests.support.kafka import COMPACTED, KafkaCluster, KafkaSite
-from tests.support.log_contract import DEADLINE_SECONDS, LogContract, append, numbered, opened, read_to
+from tests.support.log_contract import LogContract
+from tests.support.log_site import DEADLINE_SECONDS, append, numbered, opened, read_to
 
 
 class TestKafkaLog(LogContract):

@@ -20,7 +20,7 @@ from tests.support.background import in_background
 from tests.support.eventually import eventually
 from tests.support.faults import BROKER_FAULTS, Break
 from tests.support.kafka import KafkaSite
-from tests.support.log_contract import read_to
+from tests.support.log_site import read_to
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 

@@ -25,7 +25,7 @@ from sharedlogkv_replica.log.kafka_wire import Address, Connection, Producer, bu
 from tests.support.eventually import eventually
 from tests.support.fenced_contract import CLAIM_KEY, claim, contents
 from tests.support.kafka import COMPACTED, KafkaSite
-from tests.support.log_contract import DEADLINE_SECONDS, numbered, opened
+from tests.support.log_site import DEADLINE_SECONDS, numbered, opened
 from tests.support.tcp_proxy import PRODUCE, TcpProxy, tcp_proxy
 
 REQUEST_SECONDS = 0.4

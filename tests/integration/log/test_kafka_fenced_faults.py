@@ -24,7 +24,7 @@ from tests.support.eventually import eventually
 from tests.support.faults import BROKER_FAULTS, Break
 from tests.support.fenced_contract import CLAIM_KEY, check_terms, claim, contents, write
 from tests.support.kafka import KafkaCluster, KafkaSite
-from tests.support.log_contract import opened
+from tests.support.log_site import opened
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 

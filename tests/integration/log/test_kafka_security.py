@@ -14,7 +14,7 @@ from sharedlogkv_replica.log.kafka import KafkaLog, parse_location
 from tests.support.eventually import eventually
 from tests.support.fenced_contract import claim
 from tests.support.kafka import KafkaSite
-from tests.support.log_contract import append, read_to
+from tests.support.log_site import append, read_to
 from tests.support.secured_kafka import LEAST_RIGHTS, REPLICA_RIGHTS, SecuredKafka, User
 from tests.support.tcp_proxy import tcp_proxy
 

@@ -23,7 +23,7 @@ from sharedlogkv_replica.log.kafka_wire import Address, Connection, Producer, bu
 from sharedlogkv_replica.log.kafka_writer import BatchWriter
 from tests.support.eventually import eventually
 from tests.support.kafka import KafkaSite
-from tests.support.log_contract import DEADLINE_SECONDS, numbered, opened, read_to
+from tests.support.log_site import DEADLINE_SECONDS, numbered, opened, read_to
 from tests.support.tcp_proxy import PRODUCE, TcpProxy, tcp_proxy
 
 REQUEST_SECONDS = 0.4

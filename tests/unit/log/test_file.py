@@ -20,7 +20,8 @@ from sharedlogkv_replica.log.file_format import HEADER_BYTES, SYNCED_END_AT, enc
 from sharedlogkv_replica.log.file_reader import FileReader
 from tests.support.fenced_contract import FencedContract, claim, write
 from tests.support.file import LIMIT_BYTES, FileSite
-from tests.support.log_contract import DEADLINE_SECONDS, LogContract, append, numbered, opened, read_to
+from tests.support.log_contract import LogContract
+from tests.support.log_site import DEADLINE_SECONDS, append, numbered, opened, read_to
 
 SHORT_SECONDS = 0.05
 

@@ -9,7 +9,8 @@ import pytest_asyncio
 from sharedlogkv_replica.core.records import START, Entry, Position
 from sharedlogkv_replica.errors import LogRefused, LogTruncated, LogUnavailable, OutcomeUnknown
 from sharedlogkv_replica.log.memory import Fault, MemoryBroker, MemoryLog
-from tests.support.log_contract import LogContract, append, numbered, opened, read_to
+from tests.support.log_contract import LogContract
+from tests.support.log_site import append, numbered, opened, read_to
 from tests.support.memory import SHORT_SECONDS, MemorySite
 
 

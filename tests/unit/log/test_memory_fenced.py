@@ -10,7 +10,7 @@ from sharedlogkv_replica.errors import Fenced, LogRefused, LogUnavailable, Outco
 from sharedlogkv_replica.log.base import FencedWriter
 from sharedlogkv_replica.log.memory import Fault
 from tests.support.fenced_contract import CLAIM_KEY, FencedContract, claim, contents
-from tests.support.log_contract import opened
+from tests.support.log_site import opened
 from tests.support.memory import SHORT_SECONDS, MemorySite
 
 
