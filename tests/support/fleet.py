@@ -11,6 +11,8 @@ from sharedlogkv_operator.autoscaler.state import State
 
 LOOK_SECONDS = 5.0
 EPOCH = 1_000_000.0
+SETTLED = 100
+"""Looks after which averages and the stabilisation window know nothing else."""
 
 
 @dataclass(slots=True)
