@@ -1,7 +1,6 @@
 """The load generator in Go, which drives etcd over gRPC and a replica over HTTP with the same loop and clock."""
 
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -16,13 +15,12 @@ from tests.bench.figures import Figure, Target, latency_note, paired_ratio
 from tests.bench.silence import Observation
 from tests.bench.site import KEYS, VALUE_BYTES
 from tests.support.commands import run
+from tests.support.go_program import build_go, cached
 
 Operation: TypeAlias = Literal["put", "get", "get-linearizable"]
 
 SOURCE = Path(__file__).with_name("go")
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sharedlogkv-bench"
-PROGRAM = _CACHE / "load"
-_BUILD_SECONDS = 600.0
+PROGRAM = cached("sharedlogkv-bench/load")
 _WARM_UP_SECONDS = 1.0
 _FILL_SECONDS = 300.0
 _FINISH_SECONDS = 40.0  # above the patience of a client of the load generator, which is 30 s
@@ -63,24 +61,13 @@ def build() -> None:
 
     Raises:
         BenchError: There is no Go.
+        CommandFailed: It is none that is fit, or there is no way to its registry.
     """
     if not shutil.which("go"):
         raise BenchError(
             "Go 1.25 or newer must be on PATH, to build the load generator; see https://go.dev/doc/install"
         )
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    run(
-        "go",
-        "build",
-        "-C",
-        str(SOURCE),
-        "-trimpath",
-        "-o",
-        str(PROGRAM),
-        ".",
-        environ=os.environ,
-        timeout_seconds=_BUILD_SECONDS,
-    )
+    build_go(SOURCE, PROGRAM)
 
 
 def drive(url: str, operation: Operation, *, connections: int, seconds: float, keys: int = KEYS) -> Load:

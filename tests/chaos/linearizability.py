@@ -4,17 +4,15 @@ Source: Horn and Kroening, "Faster linearizability checking via P-compositionali
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tests.support.commands import run
+from tests.support.go_program import build_go, cached
 
 SOURCE: Final = Path(__file__).with_name("go")
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sharedlogkv-chaos"
-PROGRAM: Final = _CACHE / "linearizable"
-_BUILD_SECONDS = 600.0
+PROGRAM: Final = cached("sharedlogkv-chaos/linearizable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +31,8 @@ class Verdict:
 
 
 def build() -> None:
-    """Builds the checker, unless nothing has changed (Go's cache knows).
-
-    Raises:
-        CommandFailed: There is no fit Go, or no way to its registry.
-    """
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    words = ("go", "build", "-C", str(SOURCE), "-trimpath", "-o", str(PROGRAM), ".")
-    run(*words, environ=os.environ, timeout_seconds=_BUILD_SECONDS)
+    """Builds the checker; raises as `build_go`."""
+    build_go(SOURCE, PROGRAM)
 
 
 def check_linearizability(history: Path, *, seconds_per_key: float = 60.0) -> Verdict:

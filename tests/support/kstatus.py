@@ -6,28 +6,15 @@ Source: sigs.k8s.io/cli-utils, pkg/kstatus/status.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from tests.support.commands import run
+from tests.support.go_program import build_go, cached
 
 SOURCE: Final = Path(__file__).with_name("go") / "kstatus"
-_CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sharedlogkv-tests"
-PROGRAM: Final = _CACHE / "kstatus"
-_BUILD_SECONDS = 600.0
-
-
-def build() -> None:
-    """Builds the program, unless nothing has changed (Go's cache knows).
-
-    Raises:
-        CommandFailed: There is no fit Go, or no way to its registry.
-    """
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    words = ("go", "build", "-C", str(SOURCE), "-trimpath", "-o", str(PROGRAM), ".")
-    run(*words, environ=os.environ, timeout_seconds=_BUILD_SECONDS)
+PROGRAM: Final = cached("sharedlogkv-tests/kstatus")
 
 
 def compute_kstatus(*objects: Mapping[str, Any]) -> list[str]:
@@ -42,4 +29,4 @@ def compute_kstatus(*objects: Mapping[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    build()
+    build_go(SOURCE, PROGRAM)
