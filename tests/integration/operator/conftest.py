@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
+import pytest
 import pytest_asyncio
 
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
@@ -50,16 +51,14 @@ async def topic(admin: ConfluentAdmin) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture
-async def store(
-    cluster: Cluster, environment: Environment, api: KubeApi, api_server: ApiServer, namespace: str, topic: str
-) -> AsyncIterator[Store]:
-    """A reconciler on the real things; the resource is not created yet."""
+async def reconciler(cluster: Cluster, api_server: ApiServer) -> AsyncIterator[Reconciler]:
+    """A reconciler on the real things: an API server that knows the CRD, and any Kafka that a resource names."""
     metrics = Metrics()
     pool = KafkaPool(
         lambda servers, login: ConfluentAdmin(servers, metrics=metrics, login=login, request_seconds=3), leases_limit=4
     )
     replica_client = HttpReplicaClient(request_seconds=0.5)
-    reconciler = Reconciler(
+    yield Reconciler(
         api_server,
         pool,
         replica_client=replica_client,
@@ -68,6 +67,11 @@ async def store(
         instance="operator-1",
         now=lambda: datetime.now(UTC),
     )
-    yield Store(api, reconciler, namespace=namespace, topic=topic, servers=environment.kafka)
     await replica_client.close()
     await pool.close()
+
+
+@pytest.fixture
+def store(environment: Environment, api: KubeApi, reconciler: Reconciler, namespace: str, topic: str) -> Store:
+    """A store and who reconciles it; the resource is not created yet."""
+    return Store(api, reconciler, namespace=namespace, topic=topic, servers=environment.kafka)

@@ -1,22 +1,14 @@
 """The operator at a Kafka that demands a login: what Secrets hold, what rights are missing, and what is made of it."""
 
 import base64
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from sharedlogkv_operator.kafka_admin import ConfluentAdmin
-from sharedlogkv_operator.kafka_pool import KafkaPool
-from sharedlogkv_operator.kube import ApiServer
-from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.reconcile import Reconciler
-from sharedlogkv_operator.replica_client import HttpReplicaClient
-from sharedlogkv_operator.scaling import ScalingBoard
-from tests.support.cluster import Cluster
 from tests.support.kubernetes import KubeApi, build_store, condition
 from tests.support.secured_kafka import (
     LEAST_RIGHTS,
@@ -90,28 +82,10 @@ class Site:
         return str(condition(await self.read(), "Ready")["message"])
 
 
-@pytest_asyncio.fixture
-async def site(
-    cluster: Cluster, secured_kafka: SecuredKafka, api: KubeApi, api_server: ApiServer, namespace: str, topic: str
-) -> AsyncIterator[Site]:
-    """A reconciler on the real things; the resource is not created yet."""
-    metrics = Metrics()
-    pool = KafkaPool(
-        lambda servers, login: ConfluentAdmin(servers, metrics=metrics, login=login, request_seconds=3), leases_limit=4
-    )
-    replica_client = HttpReplicaClient(request_seconds=0.5)
-    reconciler = Reconciler(
-        api_server,
-        pool,
-        replica_client=replica_client,
-        scalings=ScalingBoard(),
-        default_image="localhost/sharedlogkv-absent:0",
-        instance="operator-1",
-        now=lambda: datetime.now(UTC),
-    )
-    yield Site(api, reconciler, kafka=secured_kafka, namespace=namespace, topic=topic)
-    await replica_client.close()
-    await pool.close()
+@pytest.fixture
+def site(secured_kafka: SecuredKafka, api: KubeApi, reconciler: Reconciler, namespace: str, topic: str) -> Site:
+    """A store and who reconciles it; the resource is not created yet."""
+    return Site(api, reconciler, kafka=secured_kafka, namespace=namespace, topic=topic)
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", SCRAM, "TLS"])
