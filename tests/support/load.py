@@ -6,15 +6,14 @@ goes wrong is a violation, and ends it.
 """
 
 import http.client
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+from functools import partial
 
+from tests.support.client_threads import ClientThreads
 from tests.support.replica_http import ReplicaClient, Reply
 
 RETRY_SECONDS = 0.2
@@ -50,30 +49,14 @@ class Record:
     violation: Exception | None = None
 
 
-class Load:
+class Load(ClientThreads):
     """Several clients, running while the context lasts."""
 
     def __init__(self, connect: Callable[[], AbstractContextManager[ReplicaClient]], *, clients: int) -> None:
         """`connect` yields a client of the store that has no connection yet."""
         self._connect = connect
-        self._stop = threading.Event()
         self.records = [Record() for _ in range(clients)]
-        self._threads = [
-            threading.Thread(target=self._run, args=(number, record), name=f"load-{number}")
-            for number, record in enumerate(self.records)
-        ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__("load", [partial(self._run, number, record) for number, record in enumerate(self.records)])
 
     @property
     def requests(self) -> int:

@@ -5,19 +5,17 @@ that a sane client retries is retried, and counted; anything else is a failure.
 """
 
 import http.client
-import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Self
 
+from tests.support.client_threads import ClientThreads
 from tests.support.replica_http import ReplicaClient, Reply
 
 READS_PER_CONNECTION = 5
 
 
-class Readers:
+class Readers(ClientThreads):
     """Readers of one path, running while the context lasts."""
 
     def __init__(
@@ -32,26 +30,13 @@ class Readers:
 
         `connect` yields a client that has no connection yet.
         """
+        super().__init__("reader", [self._run] * clients)
         self._connect = connect
         self._path = path
         self._rest = rest
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, name=f"reader-{number}") for number in range(clients)]
         self.answered = 0
         self.retried: Counter[str] = Counter()
         self.failures: list[object] = []
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def _run(self) -> None:
         while not self._stop.is_set():
