@@ -16,36 +16,25 @@ from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.errors import Fenced, LogRefused, LogUnavailable, OutcomeUnknown
 from sharedlogkv_replica.log.base import Claimed
 from sharedlogkv_replica.log.continuity import Continuity
-from sharedlogkv_replica.log.counters import LogCounters
-from sharedlogkv_replica.log.kafka import parse_location
-from sharedlogkv_replica.log.kafka_delivery import Delivery
 from sharedlogkv_replica.log.kafka_fenced import KafkaFencedWriter
-from sharedlogkv_replica.log.kafka_leader import LeaderLink
-from sharedlogkv_replica.log.kafka_wire import Address, Connection, Producer, build_batch, connect
+from sharedlogkv_replica.log.kafka_wire import Address, Producer
 from tests.support.eventually import eventually
 from tests.support.fenced_contract import CLAIM_KEY, claim, contents
 from tests.support.kafka import COMPACTED, KafkaSite
 from tests.support.log_site import DEADLINE_SECONDS, numbered, opened
-from tests.support.tcp_proxy import PRODUCE, TcpProxy, tcp_proxy
+from tests.support.proxied_partition import ProxiedPartition, connect_directly, proxied
+from tests.support.tcp_proxy import PRODUCE
 
-REQUEST_SECONDS = 0.4
-BROKER_MS = 200
 LIMIT_BYTES = 1_000_000
-NOW_MS = 1_700_000_000_000
 LAST_EPOCH = 32_766
 """The highest epoch that a coordinator hands out."""
 
 
 @dataclass
-class Bench:
-    """A fenced writer whose every connection goes through a proxy, its log, and ways around the proxy."""
+class Bench(ProxiedPartition):
+    """A fenced writer whose every connection goes through a proxy."""
 
     writer: KafkaFencedWriter
-    link: LeaderLink
-    direct: LeaderLink
-    proxy: TcpProxy
-    site: KafkaSite
-    counters: LogCounters
 
     async def claim(self, name: str = "a", enlisted: Collection[int] = ()) -> Claimed:
         return await claim(self.writer, name, enlisted)
@@ -59,11 +48,7 @@ class Bench:
 
     async def send(self, writer: Writer, sequence: int, entries: Sequence[Entry]) -> int:
         """Sends a batch in somebody's name; returns the broker's error code."""
-        producer = Producer(writer.producer_id, writer.epoch)
-        batch = build_batch(entries, producer=producer, sequence=sequence, now_ms=NOW_MS)
-        connection = await self.direct.connection()
-        code, _ = await connection.produce(self.site.topic, 0, batch, timeout_ms=5000)
-        return code
+        return await self.produce(Producer(writer.producer_id, writer.epoch), sequence, entries)
 
     async def coordinator(self) -> Address:
         """Where the book of the log's transactional id is kept."""
@@ -81,10 +66,6 @@ class Bench:
                     return Writer(producer.producer_id, producer.epoch)
 
 
-async def connect_directly(address: Address) -> Connection:
-    return await connect(address, timeout_seconds=DEADLINE_SECONDS, options={})
-
-
 def transactional_id(site: KafkaSite) -> str:
     return f"sharedlogkv-{site.topic}"
 
@@ -95,29 +76,18 @@ def entry(value: str) -> Entry:
 
 @pytest_asyncio.fixture(name="bench")
 async def _bench(site: KafkaSite) -> AsyncIterator[Bench]:
-    bootstrap = parse_location(site.url).bootstrap
-
     async def admit() -> int:
         return LIMIT_BYTES
 
-    async with tcp_proxy() as proxy:
-
-        async def connect_by_proxy(address: Address) -> Connection:
-            port = await proxy.port_to(*address)
-            return await connect(Address("127.0.0.1", port), timeout_seconds=REQUEST_SECONDS, options={})
-
-        counters = LogCounters()
-        link = LeaderLink(bootstrap, site.topic, 0, connect=connect_by_proxy, counters=counters)
-        direct = LeaderLink(bootstrap, site.topic, 0, connect=connect_directly, counters=LogCounters())
+    async with proxied(site) as partition:
         writer = KafkaFencedWriter(
-            Delivery(link, site.topic, 0, broker_timeout_ms=BROKER_MS, counters=counters),
+            partition.delivery,
             transactional_id=transactional_id(site),
             admit=admit,
             continuity=Continuity(site.topic, expected_id=None),
-            counters=counters,
+            counters=partition.counters,
         )
-        yield Bench(writer, link, direct, proxy, site, counters)
-        await direct.close()
+        yield Bench(**vars(partition), writer=writer)
         await writer.close()
 
 

@@ -4,7 +4,7 @@ The rules under test are those of the table in kafka_writer's docstring.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
@@ -14,34 +14,23 @@ from confluent_kafka import KafkaError
 from sharedlogkv_replica.core.records import BARRIER_KEY, Entry, Offset
 from sharedlogkv_replica.errors import LogUnavailable, OutcomeUnknown, RecordTooLarge
 from sharedlogkv_replica.log.continuity import Continuity
-from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.log.held_claim import FENCE_EPOCH
-from sharedlogkv_replica.log.kafka import parse_location
-from sharedlogkv_replica.log.kafka_delivery import Delivery
-from sharedlogkv_replica.log.kafka_leader import LeaderLink
-from sharedlogkv_replica.log.kafka_wire import Address, Connection, Producer, build_batch, connect
+from sharedlogkv_replica.log.kafka_wire import Producer
 from sharedlogkv_replica.log.kafka_writer import BatchWriter
 from tests.support.eventually import eventually
 from tests.support.kafka import KafkaSite
 from tests.support.log_site import DEADLINE_SECONDS, numbered, opened, read_to
-from tests.support.tcp_proxy import PRODUCE, TcpProxy, tcp_proxy
+from tests.support.proxied_partition import REQUEST_SECONDS, ProxiedPartition, proxied
+from tests.support.tcp_proxy import PRODUCE
 
-REQUEST_SECONDS = 0.4
-BROKER_MS = 200
 LIMIT_BYTES = 1_000_000
-NOW_MS = 1_700_000_000_000
 
 
 @dataclass
-class Bench:
-    """A writer whose every connection goes through a proxy, the log that it writes, and a way around the proxy."""
+class Bench(ProxiedPartition):
+    """A writer whose every connection goes through a proxy."""
 
     writer: BatchWriter
-    link: LeaderLink
-    direct: LeaderLink
-    proxy: TcpProxy
-    site: KafkaSite
-    counters: LogCounters
 
     async def append(self, *entries: Entry, timeout_seconds: float = DEADLINE_SECONDS) -> Offset:
         return await self.writer.append(entries, limit_bytes=LIMIT_BYTES, timeout_seconds=timeout_seconds)
@@ -51,35 +40,13 @@ class Bench:
         log = await opened(self.site)
         return [value for _, key, value in await read_to(log, await log.end()) if key != BARRIER_KEY]
 
-    async def send(self, producer: Producer, sequence: int, entries: Sequence[Entry]) -> int:
-        """Sends a batch in somebody's name; returns the broker's error code."""
-        batch = build_batch(entries, producer=producer, sequence=sequence, now_ms=NOW_MS)
-        connection = await self.direct.connection()
-        code, _ = await connection.produce(self.site.topic, 0, batch, timeout_ms=5000)
-        return code
-
 
 @pytest_asyncio.fixture(name="bench")
 async def _bench(site: KafkaSite) -> AsyncIterator[Bench]:
-    bootstrap = parse_location(site.url).bootstrap
-
-    async def connect_directly(address: Address) -> Connection:
-        return await connect(address, timeout_seconds=DEADLINE_SECONDS, options={})
-
-    async with tcp_proxy() as proxy:
-
-        async def connect_by_proxy(address: Address) -> Connection:
-            port = await proxy.port_to(*address)
-            return await connect(Address("127.0.0.1", port), timeout_seconds=REQUEST_SECONDS, options={})
-
-        counters = LogCounters()
-        link = LeaderLink(bootstrap, site.topic, 0, connect=connect_by_proxy, counters=counters)
-        direct = LeaderLink(bootstrap, site.topic, 0, connect=connect_directly, counters=LogCounters())
+    async with proxied(site) as partition:
         continuity = Continuity(site.topic, expected_id=None)
-        delivery = Delivery(link, site.topic, 0, broker_timeout_ms=BROKER_MS, counters=counters)
-        writer = BatchWriter(delivery, continuity=continuity, counters=counters)
-        yield Bench(writer, link, direct, proxy, site, counters)
-        await direct.close()
+        writer = BatchWriter(partition.delivery, continuity=continuity, counters=partition.counters)
+        yield Bench(**vars(partition), writer=writer)
         await writer.close()
 
 
@@ -160,8 +127,8 @@ async def test_without_a_fence_such_a_batch_would_land(bench: Bench) -> None:
     await bench.append(entry("first"))
     abandoned = bench.writer.producer
     assert abandoned is not None
-    assert await bench.send(Producer(abandoned.producer_id + 1_000_000, 0), 0, [entry("later")]) == 0
-    assert await bench.send(abandoned, 1, [entry("abandoned")]) == 0
+    assert await bench.produce(Producer(abandoned.producer_id + 1_000_000, 0), 0, [entry("later")]) == 0
+    assert await bench.produce(abandoned, 1, [entry("abandoned")]) == 0
     assert await bench.values() == [b"first", b"later", b"abandoned"]
 
 
@@ -173,11 +140,13 @@ async def test_the_old_bytes_get_47_after_the_fence_also_for_a_producer_that_nev
         assert code == 0
         sequence = 0
         if wrote_before:
-            assert await bench.send(old, 0, [entry("old")]) == 0
+            assert await bench.produce(old, 0, [entry("old")]) == 0
             sequence = 1
-        assert await bench.send(Producer(old.producer_id, FENCE_EPOCH), 0, [entry("fence")]) == 0
-        assert await bench.send(Producer(old.producer_id, FENCE_EPOCH), 0, [entry("fence")]) == 0, "again is harmless"
-        assert await bench.send(old, sequence, [entry("late")]) == KafkaError.INVALID_PRODUCER_EPOCH
+        assert await bench.produce(Producer(old.producer_id, FENCE_EPOCH), 0, [entry("fence")]) == 0
+        assert await bench.produce(Producer(old.producer_id, FENCE_EPOCH), 0, [entry("fence")]) == 0, (
+            "again is harmless"
+        )
+        assert await bench.produce(old, sequence, [entry("late")]) == KafkaError.INVALID_PRODUCER_EPOCH
     assert await bench.values() == [b"old", b"fence", b"fence"]
 
 
@@ -201,7 +170,7 @@ async def test_a_producer_that_was_fenced_by_somebody_goes_on_with_a_new_id(benc
     await bench.append(entry("first"))
     producer = bench.writer.producer
     assert producer is not None
-    assert await bench.send(Producer(producer.producer_id, FENCE_EPOCH), 0, [entry("foreign")]) == 0
+    assert await bench.produce(Producer(producer.producer_id, FENCE_EPOCH), 0, [entry("foreign")]) == 0
     await bench.append(entry("second"))
     assert await bench.values() == [b"first", b"foreign", b"second"]
     assert (bench.counters.producer_ids, bench.counters.abandoned_batches) == (2, 0)
@@ -212,7 +181,7 @@ async def test_a_sequence_that_the_broker_finds_out_of_order_is_left_for_a_new_i
     await bench.append(entry("first"))
     producer = bench.writer.producer
     assert producer is not None
-    assert await bench.send(producer, 1, [entry("foreign"), entry("foreign")]) == 0
+    assert await bench.produce(producer, 1, [entry("foreign"), entry("foreign")]) == 0
     await bench.append(entry("second"))
     assert await bench.values() == [b"first", b"foreign", b"foreign", b"second"]
     assert bench.counters.producer_ids == 2
