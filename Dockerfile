@@ -37,7 +37,7 @@ COPY --from=build /build/own /app
 # platform runs it as (that of USER is in no passwd file), a library that asks for the user's name gets one.
 ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 USER=sharedlogkv
 USER 65532:65532
-EXPOSE 8080 9090
+EXPOSE 8080 8081 9090
 # A first try without Kafka or Kubernetes; in a cluster every pod says its own command.
 CMD ["sharedlogkv-replica", "--log", "memory:"]
 ARG VERSION=0.1.0
