@@ -21,21 +21,20 @@ longer may never see it, and would serve the deleted key for ever (Kafka, "Log C
 
 import asyncio
 import contextlib
-import gc
 import logging
 import time
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Sequence
 from operator import itemgetter
 from typing import Final
 
 from sharedlogkv_replica.core.lag import Freshness, LagMeter
 from sharedlogkv_replica.core.modes import Reason, Standing
-from sharedlogkv_replica.core.records import START, Batch, Entry, LogRecord, Offset, Position
+from sharedlogkv_replica.core.records import Batch, Entry, LogRecord, Offset, Position
 from sharedlogkv_replica.core.store import Store
 from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.engine.load import LoadMeter
+from sharedlogkv_replica.engine.replay import Replay, no_garbage_collection
 from sharedlogkv_replica.engine.waiters import Waiters
 from sharedlogkv_replica.errors import (
     LogRefused,
@@ -66,42 +65,6 @@ URGENT_BATCHES: Final = 8
 """So many batches go before reads when the map is behind; one does when it is not."""
 FIRST_BACKOFF_SECONDS: Final = 0.2
 LAST_BACKOFF_SECONDS: Final = 10.0
-
-
-@dataclass(slots=True)
-class Replay:
-    """The progress of a replay.
-
-    Attributes:
-        target: the log's end when the replay began; Ready once the map has reached it.
-        started: the monotonic clock then, in seconds.
-        seconds: how long it took; None while it is under way.
-        records: records applied by it.
-        position: the map's position.
-    """
-
-    target: Position
-    started: float
-    seconds: float | None = None
-    records: int = 0
-    position: Position = START
-
-    def elapsed(self, now: float) -> float:
-        """Seconds since the replay began, or that it took; `now` by the monotonic clock."""
-        return self.seconds if self.seconds is not None else now - self.started
-
-    def records_per_second(self, now: float) -> float:
-        """The mean rate so far."""
-        elapsed = self.elapsed(now)
-        return self.records / elapsed if elapsed > 0 else 0.0
-
-    def remaining_seconds(self, now: float) -> float | None:
-        """An estimate from the share of offsets done; None before there is one."""
-        if self.position >= self.target:
-            return 0.0
-        if self.position == START:
-            return None
-        return self.elapsed(now) * (self.target - self.position) / self.position
 
 
 class Follower:
@@ -273,7 +236,7 @@ class Follower:
     async def _replay(self, batches: AsyncGenerator[Batch, None], replay: Replay, description: LogDescription) -> None:
         told = replay.started
         logger.info("replay begins", extra={"log": description.identity.log_id, "target": replay.target})
-        with _no_garbage_collection():
+        with no_garbage_collection():
             while self.position < replay.target:
                 batch = await anext(batches, None)
                 if batch is None:
@@ -399,18 +362,3 @@ class Follower:
             self._out_of_reach_since = None
         if self.standing.ready:
             self.standing = Standing(True, Reason.SERVING, "serving")
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Without the collector a replay is up to twice as fast: it would look at a growing heap, over and over, in vain.
-
-    What was replayed is then frozen, unseen: it stays, and one look at a million records takes a quarter of a second.
-    """
-    gc.collect()  # now, while there is little: what is garbage when all is frozen stays for ever
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
