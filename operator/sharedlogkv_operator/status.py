@@ -282,6 +282,8 @@ def _judge_replicas(replicas: Replicas) -> tuple[Truth, Verdict]:
     deployment, wanted = replicas.deployment, replicas.wanted
     if wanted == 0 and deployment.is_observed and deployment.replicas == 0:
         return Truth.FALSE, Verdict(Reason.SUSPENDED, "no replica runs, as spec.suspend has it; the topic is kept")
+    if wanted == 0:
+        return Truth.FALSE, Verdict(Reason.ROLLING_OUT, "replicas are being stopped, as spec.suspend has it")
     if replicas.awaited_mode is not None:
         return Truth.FALSE, Verdict(Reason.WRITE_MODE_CHANGING, _describe_mode_change(replicas))
     troubles = replicas.troubles[:TROUBLES_SHOWN]

@@ -86,6 +86,20 @@ def test_a_scale_down_is_ready_at_once_and_reconciling_until_the_rest_has_gone()
     assert (found["Reconciling"].truth, found["Reconciling"].reason) == (Truth.TRUE, "RollingOut")
 
 
+@pytest.mark.parametrize("wants_leader", [False, True])
+@pytest.mark.parametrize("is_observed", [False, True])
+def test_a_store_that_is_being_suspended_is_not_ready_before_its_last_replica_has_gone(
+    is_observed: bool, wants_leader: bool
+) -> None:
+    going = replicas(wanted=0, is_observed=is_observed, replicas=2, updated=2, ready=2, available=2)
+    found = conditions(Outcome(BOUND, PINNED, replicas=going, wants_leader=wants_leader))
+    assert (found["Ready"].truth, found["Ready"].reason) == (Truth.FALSE, "RollingOut")
+    assert found["Reconciling"].truth is Truth.TRUE
+    gone = conditions(Outcome(BOUND, PINNED, replicas=replicas(wanted=0), wants_leader=wants_leader))
+    assert (gone["Ready"].truth, gone["Ready"].reason) == (Truth.FALSE, "Suspended")
+    assert gone["Reconciling"].truth is Truth.FALSE
+
+
 def test_kafka_out_of_reach_says_nothing_about_the_topic_but_the_store_is_not_ready() -> None:
     verdict = Verdict(Reason.KAFKA_UNAVAILABLE, "no answer")
     found = conditions(Outcome(verdict, PINNED, replicas=replicas()))
