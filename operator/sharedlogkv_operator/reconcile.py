@@ -166,11 +166,14 @@ class Reconciler:
             if (pause := judge_pause(resource)) is not None:
                 return await self._conclude(body, identity, await self._preview.look(resource, pause))
             return await self._settle(body, resource)
+        except _FinalizerRefused as error:
+            problem = Verdict(Reason.CHILD_REFUSED, str(error))
+            return await self._conclude(body, identity, Outcome(None, resource.pinned, problem))
         except KafkaBusy:
             return Result(tuple(parse_conditions(body).values()), after_seconds=BUSY_SECONDS, was_tried=False)
 
     async def report_bug(self, namespace: str, name: str, error: Exception) -> None:
-        """Shows in the status that a pass failed in a way that it should not have.
+        """Shows in the status that a pass failed in a way that it should not have; one over a deletion has a deadline.
 
         Raises:
             KubeUnavailable, KubeRefused: as `reconcile`.
@@ -180,18 +183,18 @@ class Reconciler:
             return
         identity = parse_identity(body)
         message = f"a bug in the operator, whose log says more: {type(error).__name__}: {error}"
+        waits_for_us = names.TOPIC_FINALIZER in identity.finalizers and identity.deletion_time
+        if waits_for_us and self._is_overdue(identity):
+            await self._give_up(identity, message)
+            return
         await self._reporter.conclude(body, identity, Outcome(None, None, Verdict(Reason.INTERNAL_ERROR, message)))
 
     async def _reject(self, body: JsonObject, identity: Identity, error: SpecInvalid) -> Result:
         """A pass over a resource that can't be understood, which must not hold its namespace for ever either."""
         waits_for_us = names.TOPIC_FINALIZER in identity.finalizers and identity.deletion_time
         if waits_for_us and self._now() >= waits_for_us + DELETION_DEADLINE:
-            text = f"given up after {int(DELETION_DEADLINE.total_seconds())} s, the topic stays: {error}"
-            await self._reporter.post(identity, (Event(True, Deed.TOPIC_KEPT.value, text),))
-            await self._write_finalizer(identity, present=False)
-            return Result(None)
-        outcome = Outcome(None, None, Verdict(Reason.SPEC_INVALID, str(error)))
-        result = await self._conclude(body, identity, outcome)
+            return await self._give_up(identity, str(error))
+        result = await self._conclude(body, identity, Outcome(None, None, Verdict(Reason.SPEC_INVALID, str(error))))
         return replace(result, after_seconds=SOON_SECONDS) if waits_for_us else result
 
     async def _settle(self, body: JsonObject, resource: Resource) -> Result:
@@ -296,7 +299,6 @@ class Reconciler:
     async def _delete(self, body: JsonObject, resource: Resource) -> Result:
         """A pass over a resource that shall go; its children go by themselves, by their owner references."""
         identity = resource.identity
-        assert identity.deletion_time is not None
         waiting = Outcome(None, resource.pinned, Verdict(Reason.DELETING, "waiting for other finalizers"))
         if names.TOPIC_FINALIZER not in identity.finalizers:
             return await self._conclude(body, identity, waiting)
@@ -308,16 +310,25 @@ class Reconciler:
                     events = await _delete_topic(admin, resource.pinned, sharer=sharer)
             except (KafkaUnavailable, KafkaRefused, KubeUnavailable, KubeRefused) as error:
                 text = f"topic {resource.pinned.name} can't be deleted: {error}"
-                tried_first = self._first_failures.setdefault(identity.uid, self._now())
-                if self._now() < tried_first + DELETION_DEADLINE:
-                    outcome = replace(waiting, problem=Verdict(Reason.DELETING, text))
-                    result = await self._conclude(body, identity, outcome)
-                    return replace(result, backs_off=False, after_seconds=SOON_SECONDS)
-                seconds = int(DELETION_DEADLINE.total_seconds())
-                events = (Event(True, Deed.TOPIC_KEPT.value, f"given up after {seconds} s, the topic stays: {text}"),)
+                if self._is_overdue(identity):
+                    return await self._give_up(identity, text)
+                result = await self._conclude(body, identity, replace(waiting, problem=Verdict(Reason.DELETING, text)))
+                return replace(result, backs_off=False, after_seconds=SOON_SECONDS)
         self._first_failures.pop(identity.uid, None)
         await self._reporter.post(identity, events)
         await self._write_finalizer(identity, present=False)
+        return Result(None)
+
+    def _is_overdue(self, identity: Identity) -> bool:
+        """Whether the deletion of the resource's topic has failed for long enough; notes when it failed first."""
+        return self._now() >= self._first_failures.setdefault(identity.uid, self._now()) + DELETION_DEADLINE
+
+    async def _give_up(self, identity: Identity, why: str) -> Result:
+        """Lets a resource go whose topic can't be deleted, and so stays."""
+        text = f"given up after {int(DELETION_DEADLINE.total_seconds())} s, the topic stays: {why}"
+        await self._reporter.post(identity, (Event(True, Deed.TOPIC_KEPT.value, text),))
+        await self._write_finalizer(identity, present=False)
+        self._first_failures.pop(identity.uid, None)
         return Result(None)
 
     async def _conclude(
@@ -329,7 +340,14 @@ class Reconciler:
     async def _write_finalizer(self, identity: Identity, *, present: bool) -> JsonObject | None:
         others = [finalizer for finalizer in identity.finalizers if finalizer != names.TOPIC_FINALIZER]
         finalizers = [*others, names.TOPIC_FINALIZER] if present else others
-        return await self._kube.write_finalizers(identity, finalizers)
+        try:
+            return await self._kube.write_finalizers(identity, finalizers)
+        except KubeRefused as error:
+            raise _FinalizerRefused(f"the finalizer {names.TOPIC_FINALIZER} can't be changed: {error}") from error
+
+
+class _FinalizerRefused(KubeRefused):
+    """The API server does not let the finalizer be changed: an admission policy, say."""
 
 
 async def _delete_topic(admin: KafkaAdmin, pinned: PinnedTopic, *, sharer: Claimant | None) -> tuple[Event, ...]:

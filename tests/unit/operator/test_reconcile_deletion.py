@@ -2,7 +2,7 @@
 
 import pytest
 
-from sharedlogkv_operator.errors import KafkaBusy, KafkaUnavailable
+from sharedlogkv_operator.errors import KafkaBusy, KafkaUnavailable, KubeRefused
 from tests.support.operator_objects import build_resource_body
 from tests.support.operator_world import World, failing, set_interference, settled
 
@@ -188,6 +188,51 @@ async def test_a_resource_that_can_t_be_read_does_not_hold_its_deletion_up_for_e
     await world.reconcile()
     assert world.is_gone()
     assert "TopicKept" in world.event_reasons
+
+
+async def test_a_bug_does_not_hold_a_deletion_up_for_ever() -> None:
+    world = await settled(spec=DELETE)
+    world.kube.delete("demo", "store")
+    world.wait(600)  # the operator was away
+    bug = ZeroDivisionError("division by zero")
+    await world.reconciler.report_bug("demo", "store", bug)
+    assert world.condition("Stalled").reason == "InternalError"
+    world.wait(119)
+    await world.reconciler.report_bug("demo", "store", bug)
+    assert not world.is_gone()
+    world.wait(2)
+    await world.reconciler.report_bug("demo", "store", bug)
+    assert world.is_gone()
+    assert "given up after 120 s, the topic stays: a bug" in world.last_event["message"]
+    assert "demo.store" in world.kafka.topics
+
+
+async def test_a_finalizer_that_may_not_be_set_is_told_and_no_topic_is_made_without_it() -> None:
+    world = World(interfere=failing("write_finalizers", KubeRefused("denied by the policy")))
+    world.create(spec=DELETE)
+    result = await world.reconcile()
+    assert result.backs_off
+    assert (world.condition("Stalled").reason, world.condition("Stalled").message) == (
+        "ChildRefused",
+        "the finalizer sharedlog.dev/topic can't be changed: denied by the policy",
+    )
+    assert world.kafka.topics == {}
+    set_interference(world, lambda _: None)
+    await world.reconcile()
+    assert world.body["metadata"]["finalizers"] == [FINALIZER]
+    assert "demo.store" in world.kafka.topics
+
+
+async def test_a_finalizer_that_may_not_be_taken_off_is_told() -> None:
+    world = await settled(spec=DELETE)
+    set_interference(world, failing("write_finalizers", KubeRefused("denied by the policy")))
+    world.kube.delete("demo", "store")
+    await world.reconcile()
+    assert world.condition("Stalled").reason == "ChildRefused"
+    assert "denied by the policy" in world.condition("Ready").message
+    set_interference(world, lambda _: None)
+    await world.reconcile()
+    assert world.is_gone()
 
 
 async def test_a_resource_held_by_somebody_else_s_finalizer_says_so() -> None:
