@@ -129,7 +129,10 @@ class KubeSession:
         if status == HTTPStatus.NOT_FOUND:
             raise NotFound(message)
         if status == HTTPStatus.UNAUTHORIZED and self._reload is not None:
-            self._configuration.api_key = (await self._reload()).api_key
+            try:
+                self._configuration.api_key = (await self._reload()).api_key
+            except ConfigError as error:  # whoever renews the log-in may just be at it
+                raise KubeUnavailable(f"{message}, and for now there is {error}") from error
         if status in TRANSIENT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise KubeUnavailable(message)
         raise KubeRefused(message)
