@@ -231,8 +231,9 @@ class Operator:
     def _find_stall(self) -> str | None:
         if self._lease_holder is not None and self._lease_holder.tick_age_seconds > STUCK_SECONDS:
             return f"the Lease was not looked at for {self._lease_holder.tick_age_seconds:.0f} s"
-        is_standing_by = self._lease_holder is not None and self._lease_holder.is_standing_by
-        if not is_standing_by and self._autoscaling.tick_age_seconds > STUCK_SECONDS:
+        # One that waits for the Lease does not scale, be it that another has it or that nobody can say who.
+        works = self._lease_holder is None or self._lease_holder.is_leading
+        if works and self._autoscaling.tick_age_seconds > STUCK_SECONDS:
             return f"the scaling has not looked at any replicas for {self._autoscaling.tick_age_seconds:.0f} s"
         return self._controller.find_stall()
 
