@@ -20,6 +20,11 @@ from sharedlogkv_operator.resource_parser import build_pinned
 from sharedlogkv_operator.spec import Identity, PinnedTopic, WriteMode
 
 TROUBLES_SHOWN: Final = 3
+MESSAGE_LIMIT: Final = 32768
+PLAN_LIMIT: Final = 4096
+CHANGES_LIMIT: Final = 64
+"""How long a message and a change of the plan may be, and how many changes: with more, the CRD refuses the status."""
+
 LAG_SHOWN_SECONDS: Final = 5
 """A smaller lag is told as 0: a hiccup of a broker is no news."""
 
@@ -178,7 +183,7 @@ def build_status(
     if replicas is not None and replicas.lag_seconds is not None:
         status["lagSeconds"] = _round_lag(replicas.lag_seconds, told=previous.get("lagSeconds", 0))
     if outcome.plan is not None:
-        status["plan"] = list(outcome.plan)
+        status["plan"] = [_shorten(change, PLAN_LIMIT) for change in outcome.plan[:CHANGES_LIMIT]]
     if replicas is not None and replicas.leadership is not None and replicas.leadership.leader is not None:
         status["leader"] = {"name": replicas.leadership.leader.name, "term": replicas.leadership.leader.term}
     return status
@@ -308,6 +313,10 @@ def _round_lag(lag_seconds: float, *, told: object) -> int:
     return int(lag_seconds) if lag_seconds >= LAG_SHOWN_SECONDS else 0
 
 
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def _stamp(
     conditions: Sequence[Condition], previous: Mapping[str, JsonObject], identity: Identity, *, now: datetime
 ) -> dict[str, JsonObject]:
@@ -320,7 +329,7 @@ def _stamp(
             "type": condition.type,
             "status": condition.truth.value,
             "reason": condition.reason,
-            "message": condition.message,
+            "message": _shorten(condition.message, MESSAGE_LIMIT),
             "lastTransitionTime": before["lastTransitionTime"] if before and is_same else format_time(now),
             "observedGeneration": identity.generation,
         }

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import yaml
 
 from sharedlogkv_operator.leadership import Leader, Leadership
 from sharedlogkv_operator.pods import DeploymentView
@@ -22,6 +24,7 @@ from sharedlogkv_operator.status import (
 )
 from tests.support.operator_objects import Manifest, build_resource, build_resource_body
 
+REPOSITORY = Path(__file__).parents[3]
 BOUND = Verdict(Reason.TOPIC_BOUND, "bound")
 PINNED = PinnedTopic("demo.store", "topic-1", is_created=True)
 IDENTITY = build_resource().identity
@@ -206,6 +209,22 @@ def test_a_lag_that_comes_and_goes_a_little_is_told_once(lags: list[float], told
         status = build_status(build_resource_body(status=status), IDENTITY, outcome, now=NOW)
         seen.append(status["lagSeconds"])
     assert seen == told
+
+
+def test_no_words_are_so_many_that_the_crd_refuses_the_status() -> None:
+    words = "m" * 100_000
+    outcome = Outcome(Verdict(Reason.TOPIC_INCOMPATIBLE, words), None, plan=(words,) * 100)
+    status: Manifest = build_status(build_resource_body(), IDENTITY, outcome, now=NOW)
+    crd = yaml.safe_load((REPOSITORY / "crds/sharedlogkvs.sharedlog.dev.yaml").read_text())
+    fields = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    message = fields["conditions"]["items"]["properties"]["message"]
+    assert max(len(item["message"]) for item in status["conditions"]) == message["maxLength"]
+    assert [len(change) for change in status["plan"]] == [fields["plan"]["items"]["maxLength"]] * fields["plan"][
+        "maxItems"
+    ]
+    assert status["plan"][0].endswith("m...")
+    again = build_status(build_resource_body(status=status), IDENTITY, outcome, now=LATER)
+    assert again == status, "it comes to rest"
 
 
 def test_a_condition_keeps_its_time_as_long_as_its_status_stands() -> None:
