@@ -209,7 +209,7 @@ def _find_obstacles(spec: Spec, observed: ObservedTopic, *, is_bound: bool) -> l
     topic, shape = spec.topic, _shape_differences(observed)
     if spec.write_mode is WriteMode.READ_ONLY:
         return shape
-    promises = _promise_differences(topic, observed)
+    promises = _promise_differences(spec, observed)
     if not is_bound and topic.adoption_policy is not AdoptionPolicy.ALWAYS:
         return shape + promises
     if topic.drift_policy is DriftPolicy.WARN:
@@ -221,6 +221,17 @@ def _spell_acceptance(topic_id: str) -> str:
     return f"{names.ACCEPT_LOSS_ANNOTATION}={topic_id}"
 
 
+def _spell_reassignment(spec: Spec) -> str:
+    """How a person raises the topic's number of copies, which Kafka has no setting for."""
+    copies = ",".join(f"ID{number}" for number in range(1, spec.topic.replication_factor + 1))
+    partition = f'{{"topic":"{spec.topic.name}","partition":0,"replicas":[{copies}]}}'
+    return (
+        f'raise it with the ids of {spec.topic.replication_factor} brokers for {copies}: echo \'{{"version":1,'
+        f'"partitions":[{partition}]}}\' > copies.json; kafka-reassign-partitions.sh --bootstrap-server '
+        f"{spec.bootstrap_servers} --reassignment-json-file copies.json --execute"
+    )
+
+
 def _use(spec: Spec, observed: ObservedTopic, *, adopted: bool) -> UseTopic:
     topic = spec.topic
     reason, message = Reason.TOPIC_BOUND, f"bound to topic {topic.name}, id {observed.id}"
@@ -228,7 +239,7 @@ def _use(spec: Spec, observed: ObservedTopic, *, adopted: bool) -> UseTopic:
     if spec.write_mode is not WriteMode.READ_ONLY:
         drifts = [
             difference
-            for difference in _shape_differences(observed) + _promise_differences(topic, observed)
+            for difference in _shape_differences(observed) + _promise_differences(spec, observed)
             if difference.setting is not None
         ]
         if topic.drift_policy is DriftPolicy.ENFORCE:
@@ -243,8 +254,8 @@ def _use(spec: Spec, observed: ObservedTopic, *, adopted: bool) -> UseTopic:
         if observed.replication_factor < topic.replication_factor:
             reason = Reason.REPLICATION_FACTOR_LOW if reason is Reason.TOPIC_BOUND else reason
             message += (
-                f"; its replication factor is {observed.replication_factor}, not {topic.replication_factor}: raise "
-                f"it with kafka-reassign-partitions.sh"
+                f"; its replication factor is {observed.replication_factor}, not {topic.replication_factor}: "
+                f"{_spell_reassignment(spec)}"
             )
         if _number(observed.config.get(MIN_ISR)) > topic.min_in_sync_replicas:
             message += f"; its {MIN_ISR} is {observed.config[MIN_ISR]}, more than the spec asks, and is left so"
@@ -263,12 +274,12 @@ def _shape_differences(observed: ObservedTopic) -> list[Difference]:
     return differences
 
 
-def _promise_differences(topic: TopicSpec, observed: ObservedTopic) -> list[Difference]:
+def _promise_differences(spec: Spec, observed: ObservedTopic) -> list[Difference]:
     """In what a topic that we write to promises less than the spec."""
-    differences = []
+    topic, differences = spec.topic, []
     if observed.replication_factor < topic.replication_factor:
         wanted = f"{topic.replication_factor} or more"
-        advice = "raise it with kafka-reassign-partitions.sh"
+        advice = _spell_reassignment(spec)
         differences.append(Difference("replication factor", str(observed.replication_factor), wanted, advice=advice))
     if _number(observed.config.get(MIN_ISR)) < topic.min_in_sync_replicas:
         wanted = str(topic.min_in_sync_replicas)

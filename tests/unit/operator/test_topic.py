@@ -185,6 +185,17 @@ def test_a_pinned_topic_on_too_few_brokers_serves_and_says_so() -> None:
     assert "its replication factor is 2, not 3" in decision.message
 
 
+def test_too_few_copies_are_told_with_the_command_that_makes_more() -> None:
+    command = (
+        """echo '{"version":1,"partitions":[{"topic":"demo.store","partition":0,"replicas":[ID1,ID2,ID3]}]}' """
+        "> copies.json; "
+        "kafka-reassign-partitions.sh --bootstrap-server kafka:9092 --reassignment-json-file copies.json --execute"
+    )
+    few = topic(replication_factor=2)
+    assert command in use(decide(few, pinned_id="topic-1")).message
+    assert command in refusal(decide(few)).message
+
+
 @pytest.mark.parametrize(("copies", "at_least"), [(1, None), (2, "2")])
 def test_a_pinned_topic_is_never_made_to_demand_more_copies_than_it_has(copies: int, at_least: str | None) -> None:
     observed = topic(replication_factor=copies, config={**topic().config, "min.insync.replicas": "1"})
