@@ -22,7 +22,7 @@ from sharedlogkv_operator.autoscaler.record import load_state
 from sharedlogkv_operator.autoscaler.rules import FIRST_SECONDS, decide
 from sharedlogkv_operator.autoscaler.state import State
 from sharedlogkv_operator.desired import build_selector_text
-from sharedlogkv_operator.errors import OperatorError, ReplicaUnreachable
+from sharedlogkv_operator.errors import KubeRefused, OperatorError, ReplicaUnreachable
 from sharedlogkv_operator.events import Deed, Event
 from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kube import KubeClient
@@ -39,6 +39,7 @@ from sharedlogkv_operator.scaling import (
     Scaling,
     ScalingBoard,
     build_pause,
+    build_refusal,
     build_scaling,
     is_worth_telling,
     parse_scaling,
@@ -166,7 +167,11 @@ class AutoscalingLoop:
         policy = resource.spec.autoscaling.policy
         decision = decide(observation, policy, memory.state, now=now.timestamp())
         if decision.desired != replicas or not is_handed_over(deployment):
-            await self._scale(resource, deployment, pods=pods, decision=decision, replicas=replicas)
+            try:
+                await self._scale(resource, deployment, pods=pods, decision=decision, replicas=replicas)
+            except KubeRefused as error:
+                self._tell(key, memory, build_refusal(decision.desired, str(error), self._previous(memory, body)))
+                raise
         memory.state = decision.state
         is_young = now.timestamp() - decision.state.observed_since < FIRST_SECONDS
         if is_young and decision.desired == replicas and parse_scaling(body):

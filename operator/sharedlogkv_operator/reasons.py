@@ -59,6 +59,7 @@ class ScalingReason(Enum):
     EFFECTIVE = "Effective"
     EXTERNAL = "External"
     PAUSED = "ScalingPaused"
+    REFUSED = "ScalingRefused"
     WITHIN_LIMITS = "WithinLimits"
 
 

@@ -113,6 +113,12 @@ def build_pause(previous: JsonObject) -> Scaling:
     return Scaling((condition,), previous or None)
 
 
+def build_refusal(desired: int, words: str, previous: JsonObject) -> Scaling:
+    """What is to be told while the API server does not let the count become `desired`."""
+    text = f"the count should be {desired}, and the API server refuses: {words}"
+    return Scaling((Condition("ScalingActive", Truth.FALSE, ScalingReason.REFUSED.value, text),), previous or None)
+
+
 def build_halt(halt: Verdict, previous: JsonObject) -> Scaling:
     """What is to be told while nothing is decided, for one of the reasons `HALTS`; what was learned is kept."""
     return Scaling((Condition("ScalingActive", Truth.FALSE, halt.reason.value, halt.message),), previous or None)

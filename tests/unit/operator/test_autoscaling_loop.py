@@ -2,7 +2,7 @@
 
 import pytest
 
-from sharedlogkv_operator.errors import KubeUnavailable
+from sharedlogkv_operator.errors import KubeRefused, KubeUnavailable
 from sharedlogkv_operator.status import Truth
 from tests.support.operator_objects import build_autoscaling
 from tests.support.scaled_world import KEY, Scaled, begin
@@ -192,6 +192,29 @@ async def test_a_count_that_can_t_be_written_is_decided_anew() -> None:
     world.kube.interfere = lambda _: None
     await world.look(12)
     assert world.count == 3
+
+
+async def test_a_count_that_may_not_be_written_is_told_until_it_may() -> None:
+    world = await begin()
+    world.offered = 8_000.0
+
+    def refuse(moment: str) -> None:
+        if moment == "before scale_deployment":
+            raise KubeRefused("at most 2 replicas, says the policy")
+
+    world.kube.interfere = refuse
+    with pytest.raises(KubeRefused):
+        await world.look(12)
+    assert world.enqueued == [KEY]
+    world.serve()
+    await world.reconcile()
+    active = world.condition("ScalingActive")
+    assert (active.truth, active.reason) == (Truth.FALSE, "ScalingRefused")
+    assert active.message == "the count should be 3, and the API server refuses: at most 2 replicas, says the policy"
+    world.kube.interfere = lambda _: None
+    await world.look(12)
+    assert world.count == 3
+    assert world.condition("ScalingActive").truth is Truth.TRUE
 
 
 async def test_a_store_that_is_suspended_has_no_replicas_and_wakes_to_those_of_its_spec() -> None:
