@@ -165,7 +165,9 @@ async def test_a_suspended_store_keeps_its_topic_and_wakes_to_ready(store: Store
 
     async def is_suspended() -> bool:
         await store.reconcile()
-        return await store.condition("Ready") == ("False", "Suspended")
+        truth, reason = await store.condition("Ready")
+        assert truth == "False", "the last replicas are about to go"
+        return reason == "Suspended"
 
     await until(is_suspended, what="a suspended store")
     assert compute_kstatus(await store.read()) == ["InProgress"], "as docs/reference.md has it"
@@ -219,6 +221,16 @@ async def test_a_plan_is_shown_before_anything_is_made_and_carried_out_when_the_
     await store.reconcile()
     (change,) = (await store.read())["status"]["plan"]
     assert 'image: "localhost/sharedlogkv-absent:0" -> "other:2"' in change
+
+
+async def test_a_plan_of_more_words_than_the_api_server_takes_is_cut(store: Store) -> None:
+    settings = {f"setting.{number}": "v" * 1024 for number in range(64)}
+    await store.create(metadata={"annotations": {PLAN: "true"}}, topic={"config": settings})
+    await store.reconcile()
+    plan = (await store.read())["status"]["plan"]
+    assert plan[0].startswith(f"create topic {store.topic}: 1 partition")
+    assert plan[0].endswith("v...")
+    assert "create Deployment store" in plan
 
 
 async def test_a_deletion_does_not_wait_for_a_pause_to_end(store: Store, api: KubeApi, admin: ConfluentAdmin) -> None:
