@@ -7,8 +7,9 @@ The right to get a Secret by its name is all that this takes: none are listed or
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
-from sharedlogkv_operator.errors import KafkaRefused, KubeRefused
+from sharedlogkv_operator.errors import KafkaRefused, KafkaUnavailable, KubeRefused
 from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kafka_admin import KafkaAdmin
 from sharedlogkv_operator.kafka_pool import KafkaClusters
@@ -16,6 +17,9 @@ from sharedlogkv_operator.kafka_security import Login, build_login
 from sharedlogkv_operator.kube import KubeClient
 from sharedlogkv_operator.reasons import Reason
 from sharedlogkv_operator.spec import Resource
+
+LOAN_SECONDS: Final = 40.0
+"""For all requests of a pass: they may each be answered just in time, and the rest of the pass needs some too."""
 
 
 class KafkaAccess:
@@ -38,11 +42,17 @@ class KafkaAccess:
         Raises:
             KafkaRefused: on entering, if a Secret is not as it should be.
             KafkaBusy, KafkaUnavailable: on entering, as `KafkaClusters.lease`.
+            KafkaUnavailable: at any moment, if the loan lasts too long.
             KubeUnavailable: on entering, if a Secret can't be read at the moment.
         """
         login = await self._read_login(resource)
-        async with self._clusters.lease(resource.spec.bootstrap_servers, login) as admin:
-            yield admin
+        servers = resource.spec.bootstrap_servers
+        try:
+            async with asyncio.timeout(LOAN_SECONDS), self._clusters.lease(servers, login) as admin:
+                yield admin
+        except TimeoutError as error:
+            text = f"what is asked of {servers} takes longer than {LOAN_SECONDS:g} s altogether"
+            raise KafkaUnavailable(text) from error
 
     async def _read_login(self, resource: Resource) -> Login:
         security = resource.spec.kafka_security

@@ -4,10 +4,13 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from sharedlogkv_operator.controller import Controller
 from sharedlogkv_operator.errors import KafkaBusy, KafkaUnavailable, KubeUnavailable
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.status import Truth
+from tests.support.operator_fakes import FakeKafka
 from tests.support.operator_objects import build_resource_body
 from tests.support.operator_world import World
 from tests.support.virtual_time import run as run_virtual
@@ -97,6 +100,34 @@ def test_a_pass_that_found_kafka_busy_with_others_does_not_end_the_back_off() ->
         assert passes(world) == 8
 
     run(scenario)
+
+
+def test_a_kafka_that_answers_each_request_too_slowly_is_told_and_holds_no_deletion_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answer_late(kafka: FakeKafka, name: str) -> None:
+        await asyncio.sleep(100)
+
+    async def scenario(world: World, controller: Controller, metrics: Metrics) -> None:
+        world.create(spec={"topic": {"reclaimPolicy": "Delete", "allowDataLoss": True}})
+        controller.queue.add("demo/store")
+        await asyncio.sleep(1)
+        assert world.condition("TopicReady").truth is Truth.TRUE
+        monkeypatch.setattr(FakeKafka, "describe_topic", answer_late)
+        controller.queue.add("demo/store")
+        await asyncio.sleep(50)
+        assert world.condition("Ready").reason == "KafkaUnavailable"
+        assert "longer than 40 s" in world.condition("Ready").message
+        world.kube.delete("demo", "store")
+        controller.queue.add("demo/store")
+        await asyncio.sleep(100)
+        assert world.condition("Ready").reason == "Deleting"
+        world.wait(121)
+        await asyncio.sleep(60)
+        assert world.is_gone()
+        assert "TopicKept" in world.event_reasons
+
+    run(scenario, create=False)
 
 
 def test_a_bug_that_can_t_be_shown_ends_no_worker() -> None:
