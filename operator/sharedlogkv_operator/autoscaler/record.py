@@ -33,7 +33,6 @@ def dump_state(state: State) -> dict[str, object]:
             "pods": list(trial.pods),
             "offeredShare": trial.offered_share,
             "serveCpu": trial.serve_cpu,
-            "lagSlope": trial.lag_slope,
         }
     return memory
 
@@ -70,5 +69,4 @@ def _load_trial(memory: Mapping[str, object]) -> Trial:
         pods=tuple(str(name) for name in pods),
         offered_share=float(str(memory["offeredShare"])),
         serve_cpu=float(str(memory["serveCpu"])),
-        lag_slope=float(str(memory["lagSlope"])),
     )

@@ -32,7 +32,6 @@ class Trial:
         pods: those that served before.
         offered_share: the share of all requests that came to one of these, on average.
         serve_cpu: the CPUs that one of these spent on requests, on average.
-        lag_slope: by how much their lag rose, in seconds a second.
     """
 
     origin: int
@@ -41,7 +40,6 @@ class Trial:
     pods: tuple[str, ...]
     offered_share: float
     serve_cpu: float
-    lag_slope: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from statistics import median
 from typing import Final
 
+from sharedlogkv_operator.autoscaler import trials
 from sharedlogkv_operator.autoscaler.decision import Rule
 from sharedlogkv_operator.autoscaler.scene import BOOT_LIMIT_SECONDS, Scene
 from sharedlogkv_operator.autoscaler.state import Replacement, State
@@ -34,7 +35,8 @@ def judge(scene: Scene) -> Verdict | None:
     state, now = scene.state, scene.now
     if state.replacement is not None:
         return _go_on(scene, state.replacement)
-    if state.suspect is None:
+    # Where clients keep to the replicas that they know, new ones look as if those were behind for reasons of their own.
+    if state.suspect is None or trials.is_awaited(scene):
         return None
     name, since = state.suspect
     told = f"{name} is {scene.loads[name].lag_seconds:.1f} s behind, and the others are not"

@@ -9,13 +9,15 @@ from typing import Final
 
 from sharedlogkv_operator.autoscaler.decision import Rule
 from sharedlogkv_operator.autoscaler.history import Load
-from sharedlogkv_operator.autoscaler.scene import Scene
+from sharedlogkv_operator.autoscaler.scene import BOOT_LIMIT_SECONDS, Scene
 from sharedlogkv_operator.autoscaler.state import State, Trial
 from sharedlogkv_operator.autoscaler.verdict import Verdict
 
 TRIAL_SECONDS: Final = 30.0
 """From the moment in which all replicas serve: two windows."""
 IMPROVEMENT: Final = 0.1
+HALF: Final = 0.5
+"""A few more than many take less than that off each. Half of what they would take, were reads even, is enough."""
 FIRST_BACKOFF_SECONDS: Final = 600.0
 """Long enough that a useless try turns the count around twice in ten minutes at most."""
 LAST_BACKOFF_SECONDS: Final = 3600.0
@@ -34,7 +36,6 @@ def begin(scene: Scene, target: int) -> Trial:
         pods=tuple(sorted(loads)),
         offered_share=_offered_share(loads, tuple(loads)),
         serve_cpu=sum(load.serve_cpu for load in loads.values()) / len(loads),
-        lag_slope=sum(load.lag_slope for load in loads.values()) / len(loads),
     )
 
 
@@ -51,6 +52,14 @@ def follow(scene: Scene) -> State:
     if _is_due(scene, trial) and _has_helped(scene, trial):
         return replace(state, trial=None, backoff_seconds=0.0)
     return state
+
+
+def is_awaited(scene: Scene) -> bool:
+    """Whether it is still to be seen if the last scale-up helped; False where its replicas never come to serve."""
+    trial = scene.state.trial
+    if trial is None:
+        return False
+    return trial.served_since is not None or scene.now - scene.state.scaled_at < BOOT_LIMIT_SECONDS
 
 
 def judge(scene: Scene) -> Verdict | None:
@@ -74,15 +83,17 @@ def _is_due(scene: Scene, trial: Trial) -> bool:
 
 
 def _has_helped(scene: Scene, trial: Trial) -> bool:
-    """Whether the old replicas have less to do, or catch up now; True as well where nothing can be told any more."""
+    """Whether the old replicas have less to do; True as well where nothing can be told any more.
+
+    Whether they fall behind less than before is no sign: that wavers, and has other causes.
+    """
     old = [scene.loads[name] for name in trial.pods if name in scene.loads]
     if not old or trial.serve_cpu < NEGLIGIBLE_CPU_SHARE * scene.estimates.cpu_limit:
         return True
-    if _offered_share(scene.loads, trial.pods) <= (1 - IMPROVEMENT) * trial.offered_share:
+    least = min(IMPROVEMENT, HALF * (1 - trial.origin / trial.target))
+    if _offered_share(scene.loads, trial.pods) <= (1 - least) * trial.offered_share:
         return True
-    if sum(load.serve_cpu for load in old) / len(old) <= (1 - IMPROVEMENT) * trial.serve_cpu:
-        return True
-    return trial.lag_slope > 0 and sum(load.lag_slope for load in old) < 0
+    return sum(load.serve_cpu for load in old) / len(old) <= (1 - IMPROVEMENT) * trial.serve_cpu
 
 
 def _offered_share(loads: dict[str, Load], pods: tuple[str, ...]) -> float:

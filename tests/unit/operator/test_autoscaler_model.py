@@ -185,7 +185,7 @@ def test_the_typical_value_is_not_spoilt_by_one_sick_replica(values: list[float]
     assert typical(values) == expected
 
 
-TRIAL = Trial(2, target=4, served_since=None, pods=("a", "b"), offered_share=0.5, serve_cpu=0.9, lag_slope=0.2)
+TRIAL = Trial(2, target=4, served_since=None, pods=("a", "b"), offered_share=0.5, serve_cpu=0.9)
 
 
 @pytest.mark.parametrize(

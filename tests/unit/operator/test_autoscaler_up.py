@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from sharedlogkv_operator.autoscaler.decision import Limit, Rule
 from sharedlogkv_operator.autoscaler.policy import Policy
 from tests.support.fleet import SETTLED, Fleet
@@ -86,9 +88,9 @@ def test_catch_up_adds_nothing_where_there_are_no_reads_to_share() -> None:
     assert (decision.rule, decision.desired) == (Rule.CATCH_UP, 2)
 
 
-def scaled_up(**newcomers: float) -> Fleet:
-    """Two overloaded replicas to which more were added, that serve and do as `newcomers` says."""
-    fleet = Fleet(2, served=4_000.0)
+def scaled_up(*, reads: float = 4_000.0, **newcomers: float) -> Fleet:
+    """Two replicas, overloaded with `reads` each, to which more were added, that serve and do as `newcomers` says."""
+    fleet = Fleet(2, served=reads)
     fleet.obey(fleet.look(4), serves=True, age=1.0, **newcomers)
     return fleet
 
@@ -126,6 +128,45 @@ def test_a_scale_up_that_helped_stays() -> None:
     count = fleet.replicas
     fleet.set_all(served=8_000.0 / count)
     assert {fleet.look().desired for _ in range(20)} == {count}
+
+
+def test_clients_that_keep_to_the_replicas_they_know_make_no_stragglers_of_these() -> None:
+    fleet = scaled_up(reads=7_000.0, served=0.0)
+    assert fleet.replicas > 4, "most are new"
+    for number, slope in ((1, 0.3), (2, 0.4)):
+        fleet.pods[f"store-{number}"].lag, fleet.pods[f"store-{number}"].lag_slope = 20.0, slope
+    verdicts = [fleet.look() for _ in range(7)]
+    assert Rule.STRAGGLER not in {decision.rule for decision in verdicts}
+    assert (verdicts[-1].rule, verdicts[-1].desired) == (Rule.INEFFECTIVE, 2)
+
+
+def test_a_lag_that_falls_for_a_moment_is_no_proof_that_a_scale_up_helped() -> None:
+    fleet = Fleet(2, served=4_000.0, lag=20.0, lag_slope=0.2)
+    fleet.obey(fleet.look(4), serves=True, age=1.0, served=0.0)
+    fleet.set_all(lag_slope=-0.1)
+    assert fleet.look(7).rule is Rule.INEFFECTIVE
+
+
+@pytest.mark.parametrize(("takes", "rule"), [(True, Rule.READ_STEAL), (False, Rule.INEFFECTIVE)])
+def test_one_more_than_many_has_helped_where_it_takes_its_share(takes: bool, rule: Rule) -> None:
+    """The twelfth takes a twelfth off each, which is less than a tenth."""
+    fleet = Fleet(11, served=3_500.0, policy=Policy(max_replicas=12))
+    fleet.obey(fleet.look(4), serves=True, age=1.0, served=0.0)
+    assert fleet.replicas == 12
+    if takes:
+        fleet.set_all(served=3_500.0 * 11 / 12)
+    assert fleet.look(7).rule is rule
+
+
+def test_a_scale_up_whose_replicas_never_serve_keeps_no_straggler() -> None:
+    fleet = scaled_up(served=0.0)
+    for name, pod in fleet.pods.items():
+        pod.is_ready = name in ("store-1", "store-2")
+    count = fleet.replicas
+    fleet.pods["store-2"].lag = 20.0
+    assert {fleet.look().rule for _ in range(119)} == {Rule.BOOTING}
+    surge = next(decision for decision in (fleet.look() for _ in range(5)) if decision.desired != count)
+    assert (surge.rule, surge.desired) == (Rule.STRAGGLER, count + 1)
 
 
 def test_a_scale_up_during_which_load_grew_is_not_blamed_for_it() -> None:
