@@ -17,7 +17,7 @@ from typing import Final
 
 from sharedlogkv_operator import names
 from sharedlogkv_operator.autoscaler.decision import Decision, Rule
-from sharedlogkv_operator.autoscaler.observation import Observation, PodObservation, Sample
+from sharedlogkv_operator.autoscaler.observation import Observation, PodObservation
 from sharedlogkv_operator.autoscaler.record import load_state
 from sharedlogkv_operator.autoscaler.rules import FIRST_SECONDS, decide
 from sharedlogkv_operator.autoscaler.state import State
@@ -26,11 +26,12 @@ from sharedlogkv_operator.errors import KubeRefused, OperatorError, ReplicaUnrea
 from sharedlogkv_operator.events import Deed, Event
 from sharedlogkv_operator.json_fields import JsonObject
 from sharedlogkv_operator.kube import KubeClient
+from sharedlogkv_operator.leadership import find_leader
 from sharedlogkv_operator.logs import log
 from sharedlogkv_operator.metrics import Metrics
 from sharedlogkv_operator.pods import DELETION_COST, PodView, view_pods
 from sharedlogkv_operator.preview import judge_pause
-from sharedlogkv_operator.replica_client import ReplicaClient
+from sharedlogkv_operator.replica_client import ReplicaClient, ReplicaStatus
 from sharedlogkv_operator.reporter import Reporter
 from sharedlogkv_operator.resource_parser import parse_resource
 from sharedlogkv_operator.scale import is_handed_over, read_replicas
@@ -200,28 +201,30 @@ class AutoscalingLoop:
         listed = await self._kube.list_pods(identity.namespace, build_selector_text(identity))
         pods = view_pods(listed, deployment_name=identity.name)
         told = await asyncio.gather(*(self._ask(pod) for pod in pods))
+        statuses = {pod.name: status for pod, status in zip(pods, told, strict=True) if status is not None}
+        reports = {name: status.leadership for name, status in statuses.items() if status.leadership is not None}
+        leader = find_leader(reports).leader
         now = self._now()
         observed = tuple(
             PodObservation(
                 name=pod.name,
                 is_ready=pod.is_ready,
                 age_seconds=(now - pod.created).total_seconds() if pod.created is not None else 0.0,
-                is_leader=is_leader,
-                sample=sample,
+                is_leader=leader is not None and pod.name == leader.name,
+                sample=statuses[pod.name].load if pod.name in statuses else None,
             )
-            for pod, (sample, is_leader) in zip(pods, told, strict=True)
+            for pod in pods
         )
         return pods, Observation(replicas, observed)
 
-    async def _ask(self, pod: PodView) -> tuple[Sample | None, bool]:
-        """What the pod's replica tells of its work, if it does, and whether it leads."""
+    async def _ask(self, pod: PodView) -> ReplicaStatus | None:
+        """What the pod's replica tells of itself; None where it can't be asked."""
         if pod.ip is None:
-            return None, False
+            return None
         try:
-            status = await self._replica_client.read_status(pod.ip)
+            return await self._replica_client.read_status(pod.ip)
         except ReplicaUnreachable:
-            return None, False
-        return status.load, status.leadership is not None and status.leadership.is_leader
+            return None
 
     async def _scale(
         self,

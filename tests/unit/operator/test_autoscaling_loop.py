@@ -101,6 +101,20 @@ async def test_the_leader_stays_and_a_victim_is_marked_before_the_count_falls() 
     assert calls.index("annotate_pod") < calls.index("scale_deployment", calls.index("annotate_pod"))
 
 
+async def test_a_leader_that_can_t_be_asked_stays_too_as_its_followers_name_it() -> None:
+    world = await begin(minReplicas=1)
+    world.offered = 8_000.0
+    await world.look(12)
+    assert world.count == 3
+    world.leader = world.kube.pods[0]["metadata"]["name"]
+    world.silent = {world.leader}  # one of three is not too many to go on without
+    world.offered = 1.0
+    await world.look(20)
+    assert world.count == 2
+    world.follow()
+    assert world.leader in {pod["metadata"]["name"] for pod in world.kube.pods}
+
+
 async def test_a_mark_goes_when_its_pod_stays() -> None:
     world = await begin(minReplicas=1)
     world.kube.pods[0]["metadata"]["annotations"] = {"controller.kubernetes.io/pod-deletion-cost": "-1000"}
