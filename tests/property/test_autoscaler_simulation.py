@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from sharedlogkv_operator.autoscaler.decision import Rule
-from tests.simulation.clairvoyant import Bounds, find_bounds
-from tests.simulation.report import SEEDS, draw, render_table
-from tests.simulation.scalers import Ours, Restarted
+from sharedlogkv_operator.autoscaler.model import USUAL_SECONDS
+from sharedlogkv_operator.autoscaler.rules import FIRST_SECONDS
+from sharedlogkv_operator.autoscaler.scene import DOUBT_SECONDS
+from tests.simulation.clairvoyant import BOOT_SECONDS, CATCH_UP_SECONDS, Bounds, find_bounds
+from tests.simulation.report import OURS, SEEDS, draw, render_table, render_waste
+from tests.simulation.scalers import TARGET_LAG_SECONDS, Ours, Restarted
 from tests.simulation.scenarios import SCALERS, SCENARIOS, Result, Scenario, play
-from tests.simulation.world import RECORD_COST, REQUEST_COST
+from tests.simulation.world import RECORD_COST, REPLAY_RECORDS, REQUEST_COST
 
 DOCS = Path(__file__).parents[2] / "docs"
-OURS = "SharedLogKV"
 OTHERS = tuple(scaler for scaler in SCALERS if scaler != OURS)
 BY_LAG = ("KEDA, sum of lag", "HPA, greatest lag")
 NAMES = {scenario.name: scenario for scenario in SCENARIOS}
@@ -36,23 +38,64 @@ everywhere = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario:
 
 @every
 @everywhere
-def test_the_lag_bound_is_kept(scenario: Scenario, seed: int) -> None:
-    assert bounds(scenario.name, seed).is_kept(result(scenario.name, OURS, seed))
+def test_the_lag_bound_is_kept_with_a_boot_to_spare(scenario: Scenario, seed: int) -> None:
+    assert result(scenario.name, OURS, seed).late_seconds <= (
+        bounds(scenario.name, seed).least_late_seconds + CATCH_UP_SECONDS
+    )
 
 
 @every
 @everywhere
-def test_no_other_is_late_for_much_less(scenario: Scenario, seed: int) -> None:
-    """A seventh where writes exceed what one applies; elsewhere as long as a replica that has just booted is late."""
-    ours = result(scenario.name, OURS, seed).late_seconds
+def test_no_other_is_late_for_less_unless_it_takes_over_twice_the_pods_above_the_apply_ceiling(
+    scenario: Scenario, seed: int
+) -> None:
+    """But for what a single replica is late that has just booted: by chance one scaler takes a step more than another.
+
+    It is behind by the 2,000 records a second of its replay, and with the usual reserve makes up for 3,000 a second.
+    """
+    ours = result(scenario.name, OURS, seed)
+    boot_seconds = (REPLAY_RECORDS * RECORD_COST - TARGET_LAG_SECONDS) * 2_000 / 3_000
     for other in OTHERS:
-        theirs = result(scenario.name, other, seed).late_seconds
-        assert ours <= (1.15 * theirs if scenario.name == CURABLE_BY_NOBODY else theirs + 20), other
+        theirs = result(scenario.name, other, seed)
+        if ours.late_seconds > theirs.late_seconds + boot_seconds:
+            assert scenario.name == CURABLE_BY_NOBODY, other
+            assert theirs.pod_minutes > 2 * ours.pod_minutes, other
+
+
+@every
+def test_above_the_apply_ceiling_half_of_what_others_take_can_t_be_as_quick_even_with_foresight(seed: int) -> None:
+    known = bounds(CURABLE_BY_NOBODY, seed)
+    for other in OTHERS:
+        theirs = result(CURABLE_BY_NOBODY, other, seed)
+        assert known.least_late_within(theirs.pod_minutes / 2) > theirs.late_seconds, other
+
+
+@every
+def test_above_the_apply_ceiling_foresight_with_as_many_pods_is_hardly_quicker(seed: int) -> None:
+    """A surge orders replicas when it has become usual, after a minute, and they serve a boot later.
+
+    For so long two replicas apply 2,000 records a second less each than six or seven do; and these gain 6,900 a second
+    on the log when the surge is over.
+    """
+    ours = result(CURABLE_BY_NOBODY, OURS, seed)
+    least = bounds(CURABLE_BY_NOBODY, seed).least_late_within(ours.pod_minutes)
+    assert ours.late_seconds <= least + (USUAL_SECONDS + BOOT_SECONDS) * 2_000 / 6_900
 
 
 @every
 @everywhere
-def test_whoever_keeps_the_lag_bound_too_uses_twice_the_pods_unless_half_would_be_too_few_for_anybody(
+def test_whoever_keeps_the_lag_bound_too_wastes_at_least_twice_as_much(scenario: Scenario, seed: int) -> None:
+    """Waste is what is taken beyond what foresight with the same reserve takes."""
+    ours, known = result(scenario.name, OURS, seed), bounds(scenario.name, seed)
+    for other in OTHERS:
+        theirs = result(scenario.name, other, seed)
+        if known.is_kept(theirs):
+            assert known.waste(ours) <= known.waste(theirs) / 2, other
+
+
+@every
+@everywhere
+def test_whoever_keeps_the_lag_bound_too_takes_twice_the_pods_unless_half_would_be_too_few_for_anybody(
     scenario: Scenario, seed: int
 ) -> None:
     ours, known = result(scenario.name, OURS, seed).pod_minutes, bounds(scenario.name, seed)
@@ -64,19 +107,17 @@ def test_whoever_keeps_the_lag_bound_too_uses_twice_the_pods_unless_half_would_b
 
 @every
 @everywhere
-def test_who_knows_the_load_beforehand_and_keeps_the_same_reserve_saves_a_quarter_at_most(
+def test_foresight_with_the_same_reserve_saves_a_seventh_at_most_but_where_records_leave_little(
     scenario: Scenario, seed: int
 ) -> None:
-    ours = result(scenario.name, OURS, seed).pod_minutes
-    assert ours <= bounds(scenario.name, seed).reserved.pod_minutes / 0.75
+    """Whoever does not know that a load is over keeps each replica for the stabilisation window, and goes down slowly.
 
-
-@every
-@everywhere
-def test_no_other_uses_fewer_pods(scenario: Scenario, seed: int) -> None:
+    Where records take four fifths of what may be used, an error of 2 % in their rate is one of 8 % in the replicas that
+    reads need, and the first look at the reads, over 5 s, is wrong by as much: ten are ordered where eight are enough.
+    """
+    saved = 0.3 if scenario.name == "steady writes, reads x 3" else 0.14
     ours = result(scenario.name, OURS, seed).pod_minutes
-    for other in OTHERS:
-        assert ours <= 1.02 * result(scenario.name, other, seed).pod_minutes, other
+    assert bounds(scenario.name, seed).reserved.pod_minutes >= (1 - saved) * ours
 
 
 @every
@@ -120,13 +161,19 @@ def test_costs_are_known_within_a_fifth_from_the_first_minute_on(scenario: Scena
     assert [estimates.request_cost for estimates in known] == pytest.approx([REQUEST_COST] * len(known), rel=0.2)
 
 
+@every
 @everywhere
-def test_an_operator_that_is_restarted_now_and_then_scales_hardly_worse_and_does_not_flap(scenario: Scenario) -> None:
-    """It learns anew, at times just when the load jumps: that takes half a minute, and may add a replica too many."""
-    found, whole = play(scenario, Restarted(), seed=1), result(scenario.name, OURS, 1)
+def test_an_operator_that_is_restarted_now_and_then_scales_hardly_worse_and_does_not_flap(
+    scenario: Scenario, seed: int
+) -> None:
+    """A replica may stay for two windows more; and one that is needed comes later, for all is learned anew first.
+
+    That is at worst what comes before the first decision, and what a need must last then, and its boot.
+    """
+    found, whole = play(scenario, Restarted(), seed=seed), result(scenario.name, OURS, seed)
     assert found.worst_turns <= 2
-    assert found.pod_minutes <= 1.15 * whole.pod_minutes
-    assert found.late_seconds <= whole.late_seconds + 90
+    assert found.pod_minutes <= 1.05 * whole.pod_minutes
+    assert found.late_seconds <= whole.late_seconds + FIRST_SECONDS + DOUBT_SECONDS + BOOT_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -152,5 +199,7 @@ def test_the_cause_is_found(scenario: str, rule: Rule) -> None:
 
 def test_the_documentation_shows_what_is_simulated() -> None:
     """`make simulate` brings it up to date."""
-    assert render_table(result, bounds) in (DOCS / "autoscaling.md").read_text()
+    page = (DOCS / "autoscaling.md").read_text()
+    assert render_table(result, bounds) in page
+    assert render_waste(result, bounds) in page
     assert draw(result, bounds) == (DOCS / "autoscaling.svg").read_text()

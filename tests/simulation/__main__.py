@@ -4,11 +4,11 @@ import functools
 from pathlib import Path
 
 from tests.simulation.clairvoyant import Bounds, find_bounds
-from tests.simulation.report import draw, render_table
+from tests.simulation.report import draw, render_table, render_waste
 from tests.simulation.scenarios import SCALERS, SCENARIOS, Result, play
 
 DOCS = Path(__file__).parents[2] / "docs"
-BEGIN, END = "<!-- simulated: begin -->\n", "<!-- simulated: end -->\n"
+MARKS = ("<!-- {}: begin -->\n", "<!-- {}: end -->\n")
 NAMES = {scenario.name: scenario for scenario in SCENARIOS}
 
 
@@ -25,14 +25,16 @@ def bounds(scenario: str, seed: int) -> Bounds:
 
 
 def main() -> None:
-    """Writes the table and the picture."""
+    """Writes the tables and the picture."""
     page = DOCS / "autoscaling.md"
-    before, rest = page.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    table = render_table(result, bounds)
-    page.write_text(f"{before}{BEGIN}{table}{END}{after}")
+    text = page.read_text()
+    for name, table in (("simulated", render_table(result, bounds)), ("waste", render_waste(result, bounds))):
+        begin, end = (mark.format(name) for mark in MARKS)
+        before, rest = text.split(begin)
+        text = f"{before}{begin}{table}{end}{rest.split(end)[1]}"
+        print(table)
+    page.write_text(text)
     (DOCS / "autoscaling.svg").write_text(draw(result, bounds))
-    print(table)
 
 
 if __name__ == "__main__":

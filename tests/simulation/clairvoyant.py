@@ -16,9 +16,10 @@ from tests.simulation.scenarios import Result, Scenario, play
 from tests.simulation.world import IDLE_CPU, RECORD_COST, REPLAY_RECORDS, REQUEST_COST, START_SECONDS, World
 
 BOOT_SECONDS = START_SECONDS + int(REPLAY_RECORDS * RECORD_COST) + 1
-PATIENCE_SECONDS = BOOT_SECONDS + 120
+CATCH_UP_SECONDS = int(Policy().catch_up_seconds)
+PATIENCE_SECONDS = BOOT_SECONDS + CATCH_UP_SECONDS
 """The lag bound is kept by whoever is late for at most so much longer than could not be helped: without foresight a
-boot and `catchUpSeconds`."""
+boot and `catchUpSeconds`. Ours needs the latter alone, but a narrower bound would leave fewer to compare it with."""
 LEADS = (BOOT_SECONDS, BOOT_SECONDS + 60)
 """A replica has yet to apply what was written while it replayed, which takes longer where reads leave it little CPU."""
 SLACKS = (0.0, 0.02, 0.04)
@@ -66,11 +67,26 @@ class Bounds:
         least_late_seconds: how long any of them is late at least.
         foreseen: the cheapest result with foresight that keeps the lag bound, by the last of the CPU.
         reserved: the same with the reserve that `readUtilization` leaves, as ours is told to.
+        hopeless: where no count keeps up with the writes, the results of the counts up to half of the most that stay
+            until that is made up for; empty elsewhere.
     """
 
     least_late_seconds: int
     foreseen: Result
     reserved: Result
+    hopeless: tuple[Result, ...]
+
+    def waste(self, result: Result) -> float:
+        """The pod-minutes beyond what foresight with the same reserve takes."""
+        return result.pod_minutes - self.reserved.pod_minutes
+
+    def least_late_within(self, pod_minutes: float) -> int:
+        """How long foresight is late at least, above the ceiling, that takes no more than so many pod-minutes.
+
+        The same count as long as anybody is late is the best use of them: what reads take of each of F replicas goes
+        with 1/F, whose mean is least where F does not change.
+        """
+        return min(result.late_seconds for result in self.hopeless if result.pod_minutes <= pod_minutes)
 
     def is_kept(self, result: Result) -> bool:
         """Whether the lag bound was kept: late for at most `PATIENCE_SECONDS` longer than could not be helped."""
@@ -89,7 +105,16 @@ def find_bounds(scenario: Scenario, *, seed: int) -> Bounds:
         _play_clairvoyant(scenario, seed=seed, cpu=cpu, late_seconds=most)
         for cpu in (ALL_CPU, Policy().read_utilization)
     )
-    return Bounds(least, foreseen=min([*kept, foreseen], key=lambda result: result.pod_minutes), reserved=reserved)
+    cheapest = min([*kept, foreseen], key=lambda result: result.pod_minutes)
+    return Bounds(least, foreseen=cheapest, reserved=reserved, hopeless=_play_hopeless(scenario, seed=seed))
+
+
+def _play_hopeless(scenario: Scenario, *, seed: int) -> tuple[Result, ...]:
+    needs = _foresee(scenario, cpu=ALL_CPU)
+    if math.inf not in needs:
+        return ()
+    plans = (Clairvoyant(needs, lead=LEADS[-1], hopeless=count) for count in range(MIN_REPLICAS, MAX_REPLICAS // 2 + 1))
+    return tuple(play(scenario, plan, seed=seed) for plan in plans)
 
 
 def _play_clairvoyant(scenario: Scenario, *, seed: int, cpu: float, late_seconds: int) -> Result:

@@ -13,6 +13,7 @@ Results = Callable[[str, str, int], Result]
 """The result of a scenario, a scaler and a seed."""
 AllBounds = Callable[[str, int], Bounds]
 """The bounds of a scenario and a seed."""
+OURS = "SharedLogKV"
 FORESEEN, RESERVED = "foresight, all CPU", "foresight, 75 %"
 LATE = "†"
 """Marks who did not keep the lag bound."""
@@ -36,12 +37,43 @@ def render_table(results: Results, bounds: AllBounds) -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_waste(results: Results, bounds: AllBounds) -> str:
+    """The second table: half of what the cheapest other takes that keeps the lag bound, and what both waste; means."""
+    names = ["cheapest other in time", "half of it", FORESEEN, f"waste of {OURS}", "waste of the other"]
+    lines = ["| scenario | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for scenario in SCENARIOS:
+        known = [bounds(scenario.name, seed) for seed in SEEDS]
+        needed, foreseen = _mean([each.reserved for each in known]), _mean([each.foreseen for each in known])
+        ours = _mean([results(scenario.name, OURS, seed) for seed in SEEDS])
+        others = {}
+        for scaler in SCALERS:
+            found = [results(scenario.name, scaler, seed) for seed in SEEDS]
+            if scaler != OURS and _is_kept(found, known):
+                others[scaler] = _mean(found)
+        if others:
+            cheapest = min(others, key=lambda scaler: others[scaler])
+            theirs = others[cheapest]
+            cells = [f"{cheapest}: {theirs:.0f}", f"{theirs / 2:.0f}", f"{foreseen:.0f}", f"{ours - needed:.0f}"]
+            cells.append(f"{theirs - needed:.0f}")
+        else:
+            cells = ["none", "", f"{foreseen:.0f}", f"{ours - needed:.0f}", ""]
+        lines.append(f"| {scenario.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean(found: Sequence[Result]) -> float:
+    return mean(result.pod_minutes for result in found)
+
+
+def _is_kept(found: Sequence[Result], known: Sequence[Bounds]) -> bool:
+    return all(bounds.is_kept(result) for bounds, result in zip(known, found, strict=True))
+
+
 def _cell(found: Sequence[Result], known: Sequence[Bounds]) -> str:
     peak = max(result.peak for result in found)
-    minutes = mean(result.pod_minutes for result in found)
+    minutes = _mean(found)
     late = mean(result.late_seconds for result in found)
-    is_kept = all(bounds.is_kept(result) for bounds, result in zip(known, found, strict=True))
-    return f"{peak} / {minutes:.0f} / {late:.0f}{'' if is_kept else ' ' + LATE}"
+    return f"{peak} / {minutes:.0f} / {late:.0f}{'' if _is_kept(found, known) else ' ' + LATE}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,11 @@ NOISE = 0.3
 Rate = Callable[[int], float]
 
 
+def make_noisy(mean: float, chance: random.Random) -> float:
+    """A number about `mean`."""
+    return mean * (1 + NOISE * (2 * chance.random() - 1))
+
+
 def steady(rate: float) -> Rate:
     """The same at all times."""
     return lambda second: rate
@@ -66,6 +71,11 @@ class Replica:
     served: float = 0.0
     shed: float = 0.0
     _behind: int = 0
+    _chance: random.Random = field(default_factory=random.Random)
+
+    def vary(self, cost: float) -> float:
+        """What a record or a request costs this second that costs so much on average."""
+        return make_noisy(cost, self._chance)
 
     def restart(self, second: int) -> None:
         """Begins anew as another process of another pod."""
@@ -82,7 +92,7 @@ class World:
         appends: records written, a second.
         reads: requests sent to all replicas, a second.
         fetches: records that a replica can fetch, a second; infinite unless the brokers are in trouble.
-        seed: of the noise.
+        seed: of the noise. Who scales it makes no difference to its load, nor to what work costs a replica of a name.
         sticky: new replicas get no requests, as if clients never opened a new connection.
     """
 
@@ -129,9 +139,9 @@ class World:
     def step(self) -> None:
         """Lets one second pass."""
         second = self.second
-        self.ends.append(self.end + self._noisy(self.appends(second)))
+        self.ends.append(self.end + make_noisy(self.appends(second), self._chance))
         self.second += 1
-        reads = self._noisy(self.reads(second))
+        reads = make_noisy(self.reads(second), self._chance)
         fetchable = self.fetches(second)
         readers = [replica for replica in self.serving if not self.sticky or replica.created < 0] or self.serving
         read_by = {id(replica) for replica in readers}
@@ -144,7 +154,7 @@ class World:
 
     def _serve(self, replica: Replica, offered: float, fetchable: float) -> None:
         cpu = replica.cpu - IDLE_CPU
-        record_cost, request_cost = self._noisy(RECORD_COST), self._noisy(REQUEST_COST)
+        record_cost, request_cost = replica.vary(RECORD_COST), replica.vary(REQUEST_COST)
         served = min(offered, READ_SHARE * cpu / request_cost)
         reading = served * request_cost
         applied = min(self.end - replica.position, (cpu - reading) / record_cost, fetchable)
@@ -176,11 +186,9 @@ class World:
         replica.lag_seconds = float(len(ends) - replica._behind) if is_behind else 0.0
         replica._behind = min(replica._behind, len(ends) - 1)
 
-    def _noisy(self, rate: float) -> float:
-        return rate * (1 + NOISE * (2 * self._chance.random() - 1))
-
     def _add(self) -> Replica:
         self._made += 1
-        replica = Replica(f"store-{self._made}", created=self.second or -3600)
+        name = f"store-{self._made}"
+        replica = Replica(name, created=self.second or -3600, _chance=random.Random(f"{self.seed}/{name}"))
         self.replicas.append(replica)
         return replica
