@@ -8,9 +8,9 @@ class CoarseClock:
     """Time as of the last tick.
 
     Attributes:
-        now: monotonic seconds; behind by at most the time between ticks.
-        date_line: the `Date` header field of this second, line end included (RFC 9110 section 6.6.1). It is another
-            object when, and only when, its text is another, so that whoever caches bytes around it compares by `is`.
+        now: monotonic seconds; behind by at most the time between ticks. Another number at each of them, so that
+            whoever caches what time changes sees when it is old.
+        date_line: the `Date` header field of this second, line end included (RFC 9110 section 6.6.1).
     """
 
     __slots__ = ("_second", "date_line", "now")

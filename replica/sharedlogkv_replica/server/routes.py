@@ -70,7 +70,7 @@ class DataHandler:
         self._takes_writes = replica.write_mode is not WriteMode.READ_ONLY
         self._openapi = importlib.resources.files("sharedlogkv_replica").joinpath("openapi.yaml").read_bytes()
         self._plain_head = b""
-        self._plain_date = b""
+        self._plain_tick = 0.0
         self._plain_position: Position | None = None
         self._plain_log = b""
 
@@ -83,7 +83,7 @@ class DataHandler:
         """The whole answer to a plain GET of a key that is there and needs no decoding; None for everything else.
 
         This is what the server does most: no object is made but the answer, and its head up to the version is the same
-        for every key until the map or the second changes. So its `SLKV-Lag-Ms` may be a second old.
+        for every key until the map changes or the clock ticks. So its `SLKV-Lag-Ms` may be as old as a tick.
         """
         found = self._get(target[7:])
         if found is None or target[:7] != KEY_PATH or target.translate(None, PLAIN_TARGET):
@@ -93,7 +93,7 @@ class DataHandler:
         if not follower.standing.ready or len(value) > _PLAIN_VALUE_BYTES or len(target) > _PLAIN_TARGET_BYTES:
             return None
         position = follower.lag.position
-        if self._plain_position != position or self._plain_date is not self._clock.date_line:
+        if self._plain_position != position or self._plain_tick != self._clock.now:
             self._build_plain_head()
         if token is not None:
             offset = token.removeprefix(self._plain_log)
@@ -104,11 +104,11 @@ class DataHandler:
 
     def _build_plain_head(self) -> None:
         replica = self._replica
-        self._plain_date = self._clock.date_line
+        self._plain_tick = self._clock.now
         self._plain_position = replica.position
         self._plain_log = f"{replica.identity.log_id}:{replica.identity.partition}:".encode("ascii")
         self._plain_head = b"".join(
-            (b"HTTP/1.1 200 OK\r\n", self._plain_date, _FRESHNESS, _VALUE_TYPE, state_lines(replica), b'ETag: "')
+            (b"HTTP/1.1 200 OK\r\n", self._clock.date_line, _FRESHNESS, _VALUE_TYPE, state_lines(replica), b'ETag: "')
         )
 
     def plain_put(self, target: bytes, body: bytes) -> PlainPut | None:

@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Callable
+from typing import Final
 
 from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.core.records import Offset, Position
@@ -18,6 +19,8 @@ from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request,
 from sharedlogkv_replica.server.problems import Refused, problem, refuse_fields
 from sharedlogkv_replica.server.reads import refuse_unless_ready
 from sharedlogkv_replica.server.state_lines import lag_line, tag_line, token_line
+
+_PLAIN_SECONDS: Final = 0.01  # for so long the same head serves, if the map stands still; then the lag is asked anew
 
 
 class PutInHand:
@@ -62,7 +65,7 @@ class Writes:
         self._clock = clock
         self._plain_log: LogIdentity | None = None
         self._plain_position: Position | None = None
-        self._plain_date = b""
+        self._plain_until = 0.0
         self._plain_answer = b""
 
     def put(self, key: bytes, value: bytes) -> "PutInHand":
@@ -129,21 +132,23 @@ class Writes:
     def finish_plain(self, log: LogIdentity, started: float, offset: Offset) -> bytes:
         """The whole answer to a put that is in the log at `offset`, on a connection that stays; as `finish` makes it.
 
-        All but the offset is the same for all puts of one batch. So its `SLKV-Lag-Ms` is that of the first of them.
+        All but the offset is the same for all puts of one batch. `SLKV-Lag-Ms`, which grows while the map stands still,
+        is `_PLAIN_SECONDS` old at most.
         """
-        self._counters.write_seconds.observe(time.monotonic() - started)
+        now = time.monotonic()
+        self._counters.write_seconds.observe(now - started)
         self._counters.plain_puts += 1
         position = self._follower.lag.position
-        if self._plain_position != position or self._plain_date is not self._clock.date_line or self._plain_log != log:
-            self._build_plain_answer(log)
+        if self._plain_position != position or now >= self._plain_until or self._plain_log != log:
+            self._build_plain_answer(log, until=now + _PLAIN_SECONDS)
         return self._plain_answer % (offset, offset)
 
-    def _build_plain_answer(self, log: LogIdentity) -> None:
-        self._plain_log, self._plain_date, self._plain_position = log, self._clock.date_line, self._replica.position
+    def _build_plain_answer(self, log: LogIdentity, *, until: float) -> None:
+        self._plain_log, self._plain_until, self._plain_position = log, until, self._replica.position
         token = f"SLKV-Token: {log.log_id}:{log.partition}:".encode("ascii")
         lag = lag_line(self._replica)
         status = b"HTTP/1.1 204 No Content\r\n"
-        self._plain_answer = b"".join((status, self._plain_date, token, b"%d\r\n", lag, b'ETag: "%d"\r\n\r\n'))
+        self._plain_answer = b"".join((status, self._clock.date_line, token, b"%d\r\n", lag, b'ETag: "%d"\r\n\r\n'))
 
     def _report_failed_condition(self, log: LogIdentity, failed: ConditionFailed) -> Response:
         """The answer to a write that did not happen; a read of the key's version, so with the token of that read."""
