@@ -16,6 +16,7 @@ import random
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos import linearizability
@@ -24,6 +25,7 @@ from tests.chaos.history import operations, read
 from tests.chaos.nemeses import NEMESES
 from tests.chaos.replicas import PROGRAM
 from tests.chaos.run import Options, run
+from tests.chaos.trouble import Report
 
 RESULTS = Path("build/chaos")
 _SHOWN = 20
@@ -74,9 +76,14 @@ def _run(options: argparse.Namespace) -> int:
             )
         )
     )
+    say(f"seed {seed}; history, drawings and output of the replicas are in {report.folder}")
+    return conclude(report, say=say)
+
+
+def conclude(report: Report, *, say: Callable[[str], None]) -> int:
+    """Tells what came of a run; returns the exit status, which is 0 only if nothing is to be said against it."""
     for fact in report.facts:
         say(fact)
-    say(f"seed {seed}; history, drawings and output of the replicas are in {report.folder}")
     return _tell(report.breaches)
 
 

@@ -14,7 +14,7 @@ from sharedlogkv_replica.core.leadership import Resign
 from tests.chaos.epochs import drive_epochs_to_the_end, with_short_expiration
 from tests.chaos.history import End
 from tests.chaos.replicas import Replica
-from tests.chaos.scene import DidNotBite, Scene
+from tests.chaos.scene import OUTAGE_SECONDS, DidNotBite, Scene
 
 _RACES = 3
 _RIVALS = "two were candidates at the same time"
@@ -130,7 +130,7 @@ async def _break_partition_leader(scene: Scene, breaking: str, mending: str) -> 
         await scene.fault(mending, str(broker))
     outage = scene.longest_outage(mark)
     scene.note(f"  writes were down for {outage:.1f} s at most")
-    if outage < 0.3:
+    if outage < OUTAGE_SECONDS:
         raise DidNotBite("writes went on as if nothing had happened")
     await scene.until_steady()
 

@@ -4,9 +4,9 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,8 @@ from tests.chaos.log_watch import LogWatch, check_fence
 from tests.chaos.nemeses import NEMESES, Nemesis
 from tests.chaos.recreation import recreate_the_log
 from tests.chaos.replicas import PROGRAM, Replica, Setting
-from tests.chaos.scene import TOPIC_CONFIG, DidNotBite, Scene
+from tests.chaos.scene import TOPIC_CONFIG, Scene
+from tests.chaos.trouble import Report, make_trouble, order
 from tests.chaos.workload import Shared, Workload
 from tests.support.kafka import KafkaCluster
 from tests.support.waiting import DeadlinePassed, wait_until
@@ -64,21 +65,6 @@ class Options:
     say: Callable[[str], None] = print
 
 
-@dataclass(slots=True)
-class Report:
-    """What came of a run.
-
-    Attributes:
-        folder: Where the history is.
-        breaches: Everything that must not be; empty after a good run.
-        facts: What was done, in words.
-    """
-
-    folder: Path
-    breaches: list[str] = field(default_factory=list)
-    facts: list[str] = field(default_factory=list)
-
-
 def choose(options: Options) -> list[Nemesis]:
     """The nemeses that a run may use.
 
@@ -89,17 +75,6 @@ def choose(options: Options) -> list[Nemesis]:
         nemesis for nemesis in NEMESES.values() if nemesis.in_short_run or options.seconds is not None
     ]
     return [nemesis for nemesis in chosen if options.write_mode == "Leader" or not nemesis.needs_leader]
-
-
-def order(nemeses: Sequence[Nemesis], chance: random.Random, *, until: float | None) -> Iterator[Nemesis]:
-    """The nemeses in rounds of changing order, while the time lasts; None: one round."""
-    while True:
-        for nemesis in chance.sample(nemeses, len(nemeses)):
-            if until is not None and time.monotonic() > until:
-                return
-            yield nemesis
-        if until is None:
-            return
 
 
 async def run(options: Options) -> Report:
@@ -171,15 +146,9 @@ async def _trouble(options: Options, scene: Scene, shared: Shared, nemeses: Sequ
     until = None if options.seconds is None else time.monotonic() + options.seconds
     async with workload:
         await scene.until_steady()
-        for nemesis in order(nemeses, scene.chance, until=until):
-            scene.say(f"== {nemesis.name}")
-            try:
-                await nemesis.act(scene)
-            except DidNotBite as error:
-                report.breaches.append(f"{nemesis.name} did not bite: {error}")
-                await scene.fault("heal")
-                break
-            report.facts.append(nemesis.name)
+        await make_trouble(scene, order(nemeses, scene.chance, until=until), report)
+        if report.breaches:
+            await scene.fault("heal")
     await workload.read_all()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeVar
 
+from sharedlogkv_replica.core.leadership import Claim, Resign
 from tests.chaos.history import Recorder
 from tests.chaos.log_watch import LogWatch
 from tests.chaos.replicas import Replica, leaders
@@ -29,6 +30,8 @@ TOPIC_CONFIG: Final = {
     "delete.retention.ms": "600000",
 }
 RECOVERY_SECONDS: Final = 120.0
+OUTAGE_SECONDS: Final = 0.3
+"""For so long writes never wait when all is well."""
 
 
 class DidNotBite(AssertionError):
@@ -132,6 +135,19 @@ class Scene:
             await asyncio.to_thread(replica.await_ready)
         await self.until(lambda: len(self.recorder.writes_ended("ok", since=mark)) >= 20, "acknowledged writes")
         self.note(f"  steady again after {time.monotonic() - begin:.1f} s")
+
+    def disturbances(self, mark: int, seen: int) -> list[str]:
+        """What was disturbed behind the mark, and behind so many records about leadership, in words; empty: nothing."""
+        records = [entry.record for entry in self.watch.seen[seen:]]
+        changes = sum(isinstance(record, Claim | Resign) for record in records)
+        troubled = len(self.recorder.writes_ended("fail", "info", since=mark))
+        outage = self.longest_outage(mark)
+        found = {
+            f"{changes} claims and resignations": changes > 0,
+            f"{troubled} writes that failed or are in doubt": troubled > 0,
+            f"no write acknowledged for {outage:.1f} s": outage >= OUTAGE_SECONDS,
+        }
+        return [words for words, disturbed in found.items() if disturbed]
 
     def longest_outage(self, mark: int) -> float:
         """The longest time without an acknowledged write behind the mark, in seconds."""

@@ -1,6 +1,6 @@
 """A short run of everything: each quick nemesis once. `make chaos` is the long one.
 
-And the tests of the tests: replicas that break a promise on purpose are caught.
+And the tests of the tests: replicas that break a promise on purpose are caught, and so is a nemesis that does nothing.
 """
 
 import os
@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from tests.chaos import linearizability
-from tests.chaos.__main__ import RESULTS
+from tests.chaos.__main__ import RESULTS, conclude
 from tests.chaos.faulty_replica import command
-from tests.chaos.run import Options, Report, run
+from tests.chaos.nemeses import NEMESES, Nemesis
+from tests.chaos.run import Options, run
+from tests.chaos.scene import Scene
+from tests.chaos.trouble import Report
 from tests.support.environment import Environment
 
 SEED = 1
@@ -85,3 +88,18 @@ async def test_leaders_that_are_not_fenced_are_caught(environment: Environment, 
     assert late, breaches
     for of, offset, term in late:
         assert of < term < offset, "a batch of the term before, behind the claim that ended it"
+
+
+async def test_a_run_whose_nemesis_does_nothing_fails_however_good_all_else_is(
+    environment: Environment, say: Say, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def do_nothing(scene: Scene) -> None:
+        scene.note("SIGKILL nobody")
+        await scene.until_steady()
+
+    monkeypatch.setitem(NEMESES, "kill-leader", Nemesis("kill-leader", do_nothing))
+    folder, nemeses = RESULTS / "no-trouble", ["kill-leader"]
+    report = await run_as_told(environment, say, folder=folder, nemeses=nemeses, compaction=False, recreation=False)
+    assert [breach.partition(":")[0] for breach in report.breaches] == ["kill-leader did not bite"]
+    assert conclude(report, say=say) == 1
+    assert "BREACH: kill-leader did not bite: " in capsys.readouterr().err

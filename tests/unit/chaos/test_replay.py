@@ -5,7 +5,7 @@ import random
 
 from tests.chaos.intentions import LEADER, intend
 from tests.chaos.nemeses import NEMESES
-from tests.chaos.run import order
+from tests.chaos.trouble import order
 
 
 def wishes(seed: int, process: int) -> list[object]:
