@@ -13,7 +13,8 @@ PYTHON ?= python3
 export IMAGE ?= localhost/sharedlogkv:dev
 # Further arguments of pytest, as in `make unit ARGS="-k token -x"`.
 export ARGS ?=
-# KEEP=1 leaves the testbed of integration, e2e and test up, to look around in with `tests/testbed/testbed sh`.
+# KEEP=1 leaves the testbed of integration, e2e and test up, to look around in with `tests/testbed/testbed sh`. The next
+# of these begins with a new one.
 export KEEP ?=
 # How long `make chaos` goes on, and which run it repeats.
 SECONDS ?= 1800

@@ -1,18 +1,24 @@
 """Run the stages of `make test` and its siblings in order, quickest first, and say where the time went.
 
 A stage is a command that could be typed; after the first that fails only the clean-up stages run. The system tests run
-inside a testbed that is brought up for them, unless the user brings a cluster (`tests.support.environment`). Started by
-the Makefile with the system's Python, before there is a virtual environment: nothing but the standard library here.
+inside a testbed that is brought up for them, unless the user brings a cluster (`tests.support.environment`). What an
+earlier run has left is taken down first, as an operator that still works in it would meddle with the tests; a testbed
+on which another run works is left alone. Started by the Makefile with the system's Python, before there is a virtual
+environment: nothing but the standard library here.
 """
 
+import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Literal
 
@@ -70,7 +76,7 @@ class Goal:
         nodes: Its size.
         brokers: Its size.
         hosts: Its size. What needs plain hosts is left out on somebody's own cluster: it breaks brokers.
-        keeps: The testbed stays up.
+        keeps: The testbed stays up, and one that is up already serves.
     """
 
     before: Sequence[Stage]
@@ -140,10 +146,11 @@ def _stages(goal: Goal, *, image: str, own_cluster: bool, keep: bool) -> list[St
     build = [make("image")] if has_nodes else []
     hosts = ("--hosts", str(goal.hosts)) if goal.hosts else ()
     up = Stage("testbed up", (*testbed, "up", "--nodes", str(goal.nodes), "--brokers", str(goal.brokers), *hosts))
+    fresh = [] if goal.keeps else [Stage("clear testbed", (*testbed, "down"))]
     load = [Stage("load image", (*testbed, "load", image))] if has_nodes else []
     inside = [Stage(s.name, (*testbed, "sh", *s.command)) for s in goal.on_cluster]
     down = [] if keep or goal.keeps else [Stage("testbed down", (*testbed, "down"), cleans_up=up.command)]
-    return [*goal.before, make("testbed-build"), *build, up, *load, *inside, *down]
+    return [*goal.before, *fresh, make("testbed-build"), *build, up, *load, *inside, *down]
 
 
 def run(
@@ -166,6 +173,29 @@ def run(
         outcomes.append(Outcome(stage, "ok" if succeeded else "FAILED", clock() - begin))
         failed = failed or not succeeded
     return outcomes
+
+
+class TestbedInUse(Exception):
+    """Another pipeline runs on a testbed that this one would take down."""
+
+    __test__ = False  # for pytest
+
+
+@contextmanager
+def holding(names: Iterable[str], *, folder: Path) -> Iterator[None]:
+    """Keep other pipelines from the testbeds of these names, by a locked file for each in a folder that all share.
+
+    Raises:
+        TestbedInUse: Another one runs on one of them. A pipeline that has ended, in whatever way, holds nothing.
+    """
+    with ExitStack() as stack:
+        for name in names:
+            lock = stack.enter_context((folder / f"sharedlogkv-pipeline-{name}.lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise TestbedInUse(f"another run works on the testbed {name!r}: wait for it, or end it") from None
+        yield
 
 
 def format_table(outcomes: Sequence[Outcome]) -> str:
@@ -201,8 +231,9 @@ def main() -> int:
     except EnvironmentIncomplete as error:
         print(error, file=sys.stderr)
         return 2
+    goals = goals_of(sys.argv[1], arguments=shlex.split(os.environ.get("ARGS", "")), own_cluster=own_cluster)
     stages = plan(
-        goals_of(sys.argv[1], arguments=shlex.split(os.environ.get("ARGS", "")), own_cluster=own_cluster),
+        goals,
         image=os.environ.get("IMAGE") or DEFAULT_IMAGE,
         own_cluster=own_cluster,
         keep=bool(os.environ.get("KEEP")),
@@ -210,7 +241,13 @@ def main() -> int:
     if not stages:
         print(f"{sys.argv[1]} breaks brokers: it runs on a testbed of its own, not on your cluster", file=sys.stderr)
         return 2
-    outcomes = run(stages, execute=execute_command, clock=time.monotonic)
+    names = [] if own_cluster else dict.fromkeys(goal.testbed[-1] for goal in goals)
+    try:
+        with holding(names, folder=Path(tempfile.gettempdir())):
+            outcomes = run(stages, execute=execute_command, clock=time.monotonic)
+    except TestbedInUse as error:
+        print(error, file=sys.stderr)
+        return 2
     print(f"\n{format_table(outcomes)}", flush=True)
     failed = [o.stage for o in outcomes if o.result == "FAILED"]
     for stage in failed:

@@ -1,16 +1,22 @@
 """The stages of `make test`: their order, what a failure does, and the table of times."""
 
-from tests.support.pipeline import Stage, format_table, goals_of, plan, run
+from pathlib import Path
+
+import pytest
+
+from tests.support.pipeline import Stage, TestbedInUse, format_table, goals_of, holding, plan, run
 
 
 def run_with_failures(stages: list[Stage], *failing: str) -> tuple[list[str], list[str]]:
     """Return the names of the stages that were executed, and each stage's result."""
     executed: list[str] = []
-    names = {stage.command: stage.name for stage in stages}
+    names = [(stage.command, stage.name) for stage in stages]
 
     def execute(command: tuple[str, ...]) -> bool:
-        executed.append(names[command])
-        return names[command] not in failing
+        while names[0][0] != command:
+            del names[0]  # was not to be run
+        executed.append(names.pop(0)[1])
+        return executed[-1] not in failing
 
     outcomes = run(stages, execute=execute, clock=lambda: float(len(executed)))
     return executed, [outcome.result for outcome in outcomes]
@@ -24,15 +30,16 @@ def stages_of(goal: str, *, own_cluster: bool = False, keep: bool = False) -> li
 def test_everything_runs_quickest_first_and_the_testbed_is_removed_at_the_end() -> None:
     names = [stage.name for stage in stages_of("test")]
     static = ["venv", "format-check", "lint", "layers", "types", "unit", "property"]
-    system = ["kstatus", "testbed-build", "image", "testbed up", "load image", "integration", "e2e", "testbed down"]
-    assert names == [*static, *system, "chaos prepare", "testbed up", "chaos", "testbed down"]
+    start = ["kstatus", "clear testbed", "testbed-build", "image", "testbed up", "load image"]
+    chaos = ["chaos prepare", "clear testbed", "testbed up", "chaos", "testbed down"]
+    assert names == [*static, *start, "integration", "e2e", "testbed down", *chaos]
 
 
 def test_a_failure_stops_what_follows_but_for_the_clean_up() -> None:
     stages = stages_of("test")
     executed, results = run_with_failures(stages, "integration")
     assert executed[-2:] == ["integration", "testbed down"]
-    assert results[-7:] == ["FAILED", "not run", "ok", *["not run"] * 4]
+    assert results[-8:] == ["FAILED", "not run", "ok", *["not run"] * 5]
 
 
 def test_a_testbed_that_was_not_begun_is_not_removed() -> None:
@@ -54,7 +61,7 @@ def test_system_tests_run_inside_the_testbed_with_the_arguments_of_pytest() -> N
 
 def test_integration_tests_alone_need_no_nodes_and_no_image() -> None:
     names = [stage.name for stage in stages_of("integration")]
-    assert names == ["venv", "kstatus", "testbed-build", "testbed up", "integration", "testbed down"]
+    assert names == ["venv", "kstatus", "clear testbed", "testbed-build", "testbed up", "integration", "testbed down"]
 
 
 def test_on_the_user_s_cluster_no_testbed_is_touched_and_no_broker_is_broken() -> None:
@@ -67,6 +74,31 @@ def test_a_testbed_that_is_to_be_kept_is_not_removed() -> None:
     assert "testbed down" not in [stage.name for stage in stages_of("test", keep=True)]
 
 
+@pytest.mark.parametrize("goal", ["integration", "e2e", "test", "chaos", "bench"])
+@pytest.mark.parametrize("keep", [False, True])
+def test_no_test_runs_on_a_testbed_that_an_earlier_run_has_left(goal: str, *, keep: bool) -> None:
+    commands = [stage.command for stage in stages_of(goal, keep=keep)]
+    starts = [index for index, command in enumerate(commands) if command[3:4] == ("up",)]
+    assert starts
+    for start in starts:
+        assert (*commands[start][:3], "down") in commands[:start]
+
+
+def test_a_testbed_that_can_t_be_taken_down_is_not_used() -> None:
+    executed, results = run_with_failures(stages_of("integration"), "clear testbed")
+    assert executed[-1] == "clear testbed"
+    assert results[-5:] == ["FAILED", *["not run"] * 4]
+
+
+def test_a_testbed_is_not_taken_down_while_another_run_works_on_it(tmp_path: Path) -> None:
+    for _ in range(2):  # it is free again afterwards
+        with holding(["test", "chaos"], folder=tmp_path):
+            with holding(["bench"], folder=tmp_path):
+                pass
+            with pytest.raises(TestbedInUse, match="another run works on the testbed 'chaos'"):
+                holding(["demo", "chaos"], folder=tmp_path).__enter__()
+
+
 def test_benchmarks_are_prepared_outside_and_run_inside_a_testbed_of_their_own() -> None:
     stages = {stage.name: stage.command for stage in stages_of("bench")}
     assert stages["bench prepare"][0] == ".venv/bin/python"
@@ -77,7 +109,8 @@ def test_benchmarks_are_prepared_outside_and_run_inside_a_testbed_of_their_own()
 
 def test_chaos_has_a_testbed_of_its_own_with_hosts_for_the_replicas_and_its_checker_is_built_outside() -> None:
     stages = {stage.name: stage.command for stage in stages_of("chaos")}
-    assert list(stages) == ["venv", "chaos prepare", "testbed-build", "testbed up", "chaos", "testbed down"]
+    before = ["venv", "chaos prepare", "clear testbed", "testbed-build"]
+    assert list(stages) == [*before, "testbed up", "chaos", "testbed down"]
     assert stages["testbed up"][2:] == ("chaos", "up", "--nodes", "0", "--brokers", "3", "--hosts", "4")
     assert stages["chaos"][:4] == ("tests/testbed/testbed", "--name", "chaos", "sh")
     assert stages["chaos"][-2:] == ("run", "-x")
