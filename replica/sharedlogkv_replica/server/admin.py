@@ -67,6 +67,11 @@ class AdminHandler:
         del request
         return None
 
+    def describe_state(self, request: Request) -> bytes:
+        """Nothing: these answers are about the replica, not about the store."""
+        del request
+        return b""
+
     def handle(self, request: Request) -> Outcome:
         """The page that was asked for, or the promise of a transfer."""
         try:

@@ -58,7 +58,7 @@ class HttpConnection(asyncio.Protocol):
         )
         self._held = memoryview(b"")  # bytes that came in and were not fed to the reader yet
         self._plain = False  # the event under way saw a request that took the short way
-        self._plain_token: bytes | None = None
+        self._plain_token: bytes | None = None  # of the latest request that took it
 
         self._active: Deferred | PlainPut | None = None
         self._active_request: Request | None = None
@@ -94,7 +94,7 @@ class HttpConnection(asyncio.Protocol):
                     counters.sent_bytes += len(taken)
                     self._transport.write(taken)
                 else:
-                    self._await_put(taken)
+                    self._await_put(taken, self._repeated.put_token)
                 return
         if reader.deaf:
             return
@@ -145,7 +145,7 @@ class HttpConnection(asyncio.Protocol):
     def _remember(self, data: bytes) -> None:
         """Keeps what the requests like `data` have in common, if that is one plain request and nothing else."""
         if self._active is not None and self._active_request is self._put_request and not self._out:
-            self._repeated.learn_put(data)
+            self._repeated.learn_put(data, self._plain_token)
         elif self._active is None and len(self._out) == 1:
             self._repeated.learn_get(data, self._plain_token)
 
@@ -196,7 +196,7 @@ class HttpConnection(asyncio.Protocol):
             self._flush()
         return True
 
-    def take_plain_put(self, target: bytes, body: bytes) -> bool:
+    def take_plain_put(self, target: bytes, body: bytes, token: bytes | None) -> bool:
         """Begins `PUT target`, if it is its turn and the handler can."""
         if not self._short_way:
             return False
@@ -204,11 +204,11 @@ class HttpConnection(asyncio.Protocol):
         if put is None:
             return False
         self._plain = True
-        self._await_put(put)
+        self._await_put(put, token)
         return True
 
-    def _await_put(self, put: PlainPut) -> None:
-        self._active, self._active_request = put, self._put_request
+    def _await_put(self, put: PlainPut, token: bytes | None) -> None:
+        self._active, self._active_request, self._plain_token = put, self._put_request, token
         self._short_way = False
         put.future.add_done_callback(self._finish_put)
 
@@ -275,6 +275,8 @@ class HttpConnection(asyncio.Protocol):
         self._active = self._active_request = None
         if future.cancelled():
             return  # only we cancel, when the client is gone
+        if request is self._put_request:
+            request.headers = {} if self._plain_token is None else {b"slkv-token": self._plain_token}
         try:
             response = deferred.finish(future)
         except Exception as error:  # noqa: BLE001 # as in `_answer`
@@ -288,6 +290,8 @@ class HttpConnection(asyncio.Protocol):
     def _emit(self, request: Request, response: Response) -> None:
         """Puts one answer behind those that wait to be written; the last one ends the connection."""
         keep_alive = request.keep_alive and not response.close
+        if response.state is None:
+            response.state = self._handler.describe_state(request)
         self._counters.count_answer(request.method, response.status)
         self._out.append(render_head(response, request, date_line=self._clock.date_line, keep_alive=keep_alive))
         if response.body and request.method != b"HEAD":

@@ -20,12 +20,15 @@ class Response:
         headers: complete header lines, each with its line end; without `Date`, framing and `Connection`.
         body: the content; with HEAD it only gives its length.
         close: whether the connection ends with it, whatever the client wished.
+        state: further header lines, which tell of which state of the store it is; None: those that
+            `Handler.describe_state` gives when it is sent.
     """
 
     status: int
     headers: bytes = b""
     body: bytes = b""
     close: bool = False
+    state: bytes | None = b""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class Request:
         keep_alive: whether the connection may go on after the answer.
         http_1_0: the client speaks HTTP/1.0, and must be told when the connection stays.
         refusal: the answer is decided already: the request broke the protocol or a limit.
+        head_is_whole: the header was read to its end; if not, nobody knows what else it would have had.
     """
 
     method: bytes
@@ -49,6 +53,7 @@ class Request:
     keep_alive: bool = True
     http_1_0: bool = False
     refusal: Response | None = None
+    head_is_whole: bool = True
 
 
 class Future(Protocol):
@@ -153,6 +158,10 @@ class Handler(Protocol):
         """The answer to a whole request, or its promise."""
         ...
 
+    def describe_state(self, request: Request) -> bytes:
+        """The header lines that tell of which state an answer to `request` is that was given without a look at it."""
+        ...
+
 
 PLAIN_TARGET: Final = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%?#")
 """The bytes that stand for themselves in a path: visible ASCII, without escapes, query and fragment."""
@@ -179,4 +188,5 @@ def render_head(response: Response, request: Request, *, date_line: bytes, keep_
         connection = b"Connection: close\r\n"
     else:
         connection = b"Connection: keep-alive\r\n" if request.http_1_0 else b""
-    return b"".join((_STATUS_LINES[response.status], date_line, response.headers, length, connection, b"\r\n"))
+    lines = (date_line, response.headers, response.state or b"", length, connection)
+    return b"".join((_STATUS_LINES[response.status], *lines, b"\r\n"))

@@ -40,7 +40,7 @@ class RequestSink(Protocol):
         """Answers `GET target` without fields that matter but a token, if it can be done at once; False: use `take`."""
         ...
 
-    def take_plain_put(self, target: bytes, body: bytes) -> bool:
+    def take_plain_put(self, target: bytes, body: bytes, token: bytes | None) -> bool:
         """Begins `PUT target` without fields that matter but length and token, if it can be; False: use `take`."""
         ...
 
@@ -107,10 +107,16 @@ class RequestReader:
 
     def refuse(self, response: Response) -> None:
         """Answers the message being read, if any, with `response`; nothing after it is read."""
+        self._refuse(response, head_is_whole=self.phase == BODY)
+
+    def _refuse(self, response: Response, *, head_is_whole: bool = True) -> None:
         self.deaf = True
         self._drop_body()
         method = self._parser.get_method() if self.phase != IDLE and self._target else b""  # else not known yet
-        self._sink.take(Request(method, self._target, keep_alive=False, refusal=response))
+        request = Request(method, self._target, keep_alive=False, refusal=response, head_is_whole=head_is_whole)
+        if head_is_whole and self._token is not None:
+            request.headers[b"slkv-token"] = self._token
+        self._sink.take(request)
 
     def close(self) -> None:
         """Frees everything; nothing may be fed any more. Idempotent."""
@@ -164,7 +170,7 @@ class RequestReader:
         if self.phase == BODY or self.deaf:
             return
         if self._head_bytes > self._limits.head_bytes:
-            self._refuse_large_head()
+            self._refuse_large_head(head_is_whole=True)
         elif self._headers:
             self._begin_body()
 
@@ -210,7 +216,7 @@ class RequestReader:
             and self._parser.get_method() == b"PUT"
             and self._parser.should_keep_alive()
             and self._parser.get_http_version() == "1.1"
-            and self._sink.take_plain_put(self._target, b"".join(self._body))
+            and self._sink.take_plain_put(self._target, b"".join(self._body), self._token)
         )
 
     # --- what they have in common ---
@@ -221,7 +227,7 @@ class RequestReader:
         length, coding = headers.get(b"content-length"), headers.get(b"transfer-encoding")
         version = self._parser.get_http_version()
         if coding is not None and (coding.lower() != b"chunked" or version == "1.0"):
-            self.refuse(problem("bad-request", "the only transfer coding is chunked, and not with HTTP/1.0"))
+            self._refuse(problem("bad-request", "the only transfer coding is chunked, and not with HTTP/1.0"))
             return
         if length is not None and (len(length) > 18 or int(length) > self._handler.body_limit_bytes):
             self._refuse_large_body()
@@ -231,7 +237,7 @@ class RequestReader:
         if headers.get(b"expect", b"").lower() == b"100-continue" and version != "1.0":
             refusal = self._handler.admit(self._build_request(version))
             if refusal is not None:
-                self.refuse(refusal)
+                self._refuse(refusal)
                 return
             self._sink.invite_body()
         self.phase = BODY
@@ -247,7 +253,7 @@ class RequestReader:
     def _take_whole(self) -> None:
         version = self._parser.get_http_version()
         if version == "0.9" or (version != "1.0" and self._hosts != 1):
-            self.refuse(problem("bad-request", "a request needs one Host field, and HTTP/1.0 or HTTP/1.1"))
+            self._refuse(problem("bad-request", "a request needs one Host field, and HTTP/1.0 or HTTP/1.1"))
             return
         request = self._build_request(version)
         self._drop_body()  # from here on the sink counts it
@@ -292,12 +298,13 @@ class RequestReader:
         """
         self._unseen_bytes += fed_bytes
         if self._unseen_bytes > 2 * PIECE_BYTES + self._limits.head_bytes + self._limits.target_bytes:
-            self._refuse_large_head()
+            self._refuse_large_head(head_is_whole=self.phase == BODY)
 
-    def _refuse_large_head(self) -> None:
+    def _refuse_large_head(self, *, head_is_whole: bool) -> None:
         limit = self._limits.head_bytes
-        self.refuse(problem("headers-too-large", f"the header fields are larger than {limit} bytes"))
+        response = problem("headers-too-large", f"the header fields are larger than {limit} bytes")
+        self._refuse(response, head_is_whole=head_is_whole)
 
     def _refuse_large_body(self) -> None:
         limit = self._handler.body_limit_bytes
-        self.refuse(problem("value-too-large", f"the body is larger than {limit} bytes"))
+        self._refuse(problem("value-too-large", f"the body is larger than {limit} bytes"))

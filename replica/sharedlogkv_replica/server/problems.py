@@ -72,19 +72,22 @@ class Refused(ReplicaError):
         self.response = problem(slug, detail, headers=headers)
 
 
-def problem(slug: str, detail: str, *, headers: bytes = b"", close: bool = False) -> Response:
+def problem(
+    slug: str, detail: str, *, headers: bytes = b"", state: bytes | None = None, close: bool = False
+) -> Response:
     """The answer that reports the problem `slug`.
 
     Args:
         slug: a key of `PROBLEMS`.
         detail: what was wrong this time, with the value, and what to do.
         headers: more header lines, each with its line end.
+        state: as `Response.state`.
         close: whether the connection ends with it.
     """
     kind = PROBLEMS[slug]
     document = {"type": TYPE_PREFIX + slug, "title": kind.title, "status": kind.status, "detail": detail}
     retry_after = RETRY_AFTER if kind.retry else b""
-    return Response(kind.status, CONTENT_TYPE + retry_after + headers, orjson.dumps(document), close)
+    return Response(kind.status, CONTENT_TYPE + retry_after + headers, orjson.dumps(document), close, state)
 
 
 def refuse_fields(request: Request, fields: tuple[bytes, ...], reason: str) -> None:

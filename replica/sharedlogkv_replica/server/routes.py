@@ -19,7 +19,7 @@ from sharedlogkv_replica.server.http_messages import PLAIN_TARGET, Outcome, Plai
 from sharedlogkv_replica.server.problems import Refused, problem, refuse_fields
 from sharedlogkv_replica.server.reads import ReadPolicy, Reads, refuse_unless_ready
 from sharedlogkv_replica.server.shedding import Get, Shedding
-from sharedlogkv_replica.server.state_lines import state_lines, tag_line
+from sharedlogkv_replica.server.state_lines import lag_line, problem_lines, state_lines, tag_line
 from sharedlogkv_replica.server.targets import parse_query, percent_decode, split_target
 from sharedlogkv_replica.server.writes import Writes
 
@@ -60,7 +60,7 @@ class DataHandler:
         self._replica = replica
         self._follower = replica.follower  # for the plain answer, where a property is a tenth of the work
         self._counters = counters
-        self._shedding = Shedding(replica.guard, counters=counters, clock=clock)
+        self._shedding = Shedding(replica, counters=counters, clock=clock)
         self._look_up: Get = replica.store.get if policy.is_plain else _find_nothing
         self._get: Get = self._look_up
         replica.guard.on_change = self._settle_shedding
@@ -87,7 +87,7 @@ class DataHandler:
         """
         found = self._get(target[7:])
         if found is None or target[:7] != KEY_PATH or target.translate(None, PLAIN_TARGET):
-            return self._shedding.refuse_plain(target)
+            return self._shedding.refuse_plain(target, token)
         version, value = found
         follower = self._follower
         if not follower.standing.ready or len(value) > _PLAIN_VALUE_BYTES or len(target) > _PLAIN_TARGET_BYTES:
@@ -146,6 +146,12 @@ class DataHandler:
         except Refused as refused:
             return refused.response
 
+    def describe_state(self, request: Request) -> bytes:
+        """Token and lag of the map; no token where one may have been sent and was not read, as it could be further."""
+        if request.head_is_whole:
+            return problem_lines(self._replica, request.headers.get(b"slkv-token"))
+        return lag_line(self._replica)
+
     def _route(self, request: Request) -> Callable[[], Outcome]:
         """What answers `request`, after every check that needs no body."""
         path, query = split_target(request.target)
@@ -180,11 +186,10 @@ class DataHandler:
 
     def _render_value(self, request: Request, key: bytes) -> Response:
         found = self._replica.store.get(key)
-        lines = state_lines(self._replica)
         if found is None:
-            return problem("key-not-found", "no such key up to the offset of this answer's token", headers=lines)
+            return problem("key-not-found", "no such key up to the offset of this answer's token")
         version, value = found
-        headers = lines + tag_line(version)
+        headers = state_lines(self._replica) + tag_line(version)
         if _matches(request.headers.get(b"if-none-match"), b'"%d"' % version):
             return Response(304, _FRESHNESS + headers)
         return Response(200, _FRESHNESS + _VALUE_TYPE + headers, value)

@@ -5,15 +5,19 @@ read costs not one instruction more.
 """
 
 from collections.abc import Callable
+from typing import Final
 
+from sharedlogkv_replica.core.records import Position
 from sharedlogkv_replica.core.store import Versioned
-from sharedlogkv_replica.engine.read_guard import ReadGuard
+from sharedlogkv_replica.engine.replica import Replica
 from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_messages import PLAIN_TARGET, Request, render_head
 from sharedlogkv_replica.server.problems import Refused, problem
+from sharedlogkv_replica.server.state_lines import problem_lines
 
 DETAIL = "the map would fall behind the log by more than maxLagSeconds; retry later, or on another replica"
+_PLAIN_GET: Final = Request(b"GET", b"")
 
 Get = Callable[[bytes], Versioned | None]
 
@@ -21,10 +25,14 @@ Get = Callable[[bytes], Versioned | None]
 class Shedding:
     """One replica's reads that are turned away."""
 
-    def __init__(self, guard: ReadGuard, *, counters: HttpCounters, clock: CoarseClock) -> None:
-        self._guard = guard
+    def __init__(self, replica: Replica, *, counters: HttpCounters, clock: CoarseClock) -> None:
+        self._replica = replica
+        self._guard = replica.guard
         self._counters = counters
         self._clock = clock
+        self._refusal = problem("overloaded", DETAIL)
+        self._answer = b""  # to reads without a token, while position and clock are these:
+        self._made_for: tuple[Position, float] | None = None
         self._was_shed = False  # the look-up that has just found nothing was one to be turned away
 
     def wrap(self, get: Get) -> Get:
@@ -41,7 +49,7 @@ class Shedding:
 
         return get_or_shed
 
-    def refuse_plain(self, target: bytes) -> bytes | None:
+    def refuse_plain(self, target: bytes, token: bytes | None) -> bytes | None:
         """The whole answer to a plain GET of `target` if it has just been turned away; None if it was not."""
         if not self._was_shed:
             return None
@@ -50,9 +58,17 @@ class Shedding:
             return None  # it may not have been parsed, and is turned away, or not, when it was
         self._counters.shed_reads += 1
         self._counters.count_answer(b"GET", 503)
-        response = problem("overloaded", DETAIL)
-        request = Request(b"GET", b"")
-        return render_head(response, request, date_line=self._clock.date_line, keep_alive=True) + response.body
+        if token is not None:
+            return self._render(token)
+        made_for = self._replica.position, self._clock.now
+        if self._made_for != made_for:
+            self._made_for, self._answer = made_for, self._render(None)
+        return self._answer
+
+    def _render(self, token: bytes | None) -> bytes:
+        refusal = self._refusal
+        refusal.state = problem_lines(self._replica, token)
+        return render_head(refusal, _PLAIN_GET, date_line=self._clock.date_line, keep_alive=True) + refusal.body
 
     def refuse_if_due(self) -> None:
         """Nothing, for a read that is to be answered.

@@ -22,9 +22,15 @@ _TAIL_BYTES: Final = 2048  # remembered by each connection
 
 
 class ShortWay:
-    """What the client of one connection repeats."""
+    """What the client of one connection repeats.
 
-    __slots__ = ("_counters", "_get_tail", "_get_token", "_handler", "_limits", "_plain_get", "_plain_put", "_put")
+    Attributes:
+        put_token: the token that the PUT bears.
+    """
+
+    __slots__ = (
+        "_counters", "_get_tail", "_get_token", "_handler", "_limits", "_plain_get", "_plain_put", "_put", "put_token",
+    )  # fmt: skip
 
     def __init__(self, handler: Handler, *, limits: Limits, counters: HttpCounters) -> None:
         self._handler = handler
@@ -35,6 +41,7 @@ class ShortWay:
         self._get_tail = b""  # what follows the target
         self._get_token: bytes | None = None
         self._put: RepeatedPut | None = None
+        self.put_token: bytes | None = None
 
     def take(self, data: bytes) -> bytes | PlainPut | None:
         """The answer to `data`, or the PUT that it began; None where it must be read, or handled, the long way."""
@@ -58,6 +65,6 @@ class ShortWay:
         if data[:5] == b"GET /" and tail.find(b"\r\n\r\n") == len(tail) - 4 and len(tail) <= _TAIL_BYTES:
             self._get_tail, self._get_token = tail, token
 
-    def learn_put(self, data: bytes) -> None:
-        """Remembers the PUT that `data` was; forgets the one before it."""
-        self._put = RepeatedPut.learn(data)
+    def learn_put(self, data: bytes, token: bytes | None) -> None:
+        """Remembers the PUT that `data` was, with that token; forgets the one before it."""
+        self._put, self.put_token = RepeatedPut.learn(data), token

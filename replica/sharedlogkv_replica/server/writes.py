@@ -18,7 +18,7 @@ from sharedlogkv_replica.server.counters import HttpCounters
 from sharedlogkv_replica.server.http_messages import Deferred, Outcome, Request, Response
 from sharedlogkv_replica.server.problems import Refused, problem, refuse_fields
 from sharedlogkv_replica.server.reads import refuse_unless_ready
-from sharedlogkv_replica.server.state_lines import lag_line, tag_line, token_line
+from sharedlogkv_replica.server.state_lines import lag_line, later, tag_line, token_line
 
 _PLAIN_SECONDS: Final = 0.01  # for so long the same head serves, if the map stands still; then the lag is asked anew
 
@@ -100,11 +100,17 @@ class Writes:
         if name is not None:
             identified = preconditions.identify_request(name, key=key, value=value, condition=condition)
         written = self._replica.write(Write(key, value, condition, identified))
-        finish = functools.partial(self.finish, self._replica.identity, started)
+        sent = request.headers.get(b"slkv-token")
+        finish = functools.partial(self.finish, self._replica.identity, started, sent=sent)
         return Deferred(written, finish, abandonable=False)
 
-    def finish(self, log: LogIdentity, started: float, written: Promise[WriteResult]) -> Response:
-        """The answer to a write, begun at `started` (monotonic) while `log` was followed, that has ended."""
+    def finish(
+        self, log: LogIdentity, started: float, written: Promise[WriteResult], *, sent: bytes | None = None
+    ) -> Response:
+        """The answer to a write, begun at `started` (monotonic) while `log` was followed, that has ended.
+
+        `sent` is the token that it bore; those that went the short way need none, as theirs is a new offset.
+        """
         self._counters.write_seconds.observe(time.monotonic() - started)
         try:
             result = written.result()
@@ -119,10 +125,10 @@ class Writes:
         match result:
             case Written(offset, repeated):
                 replayed = b"Idempotency-Replayed: true\r\n" if repeated else b""
-                headers = token_line(log, offset) + lag_line(self._replica) + tag_line(offset) + replayed
-                return Response(204, headers)
+                token = token_line(log, later(offset, sent, log) if repeated else offset)
+                return Response(204, token + lag_line(self._replica) + tag_line(offset) + replayed)
             case ConditionFailed():
-                return self._report_failed_condition(log, result)
+                return self._report_failed_condition(log, result, sent=sent)
             case RequestMismatch():
                 return problem(
                     "idempotency-key-reused",
@@ -150,10 +156,10 @@ class Writes:
         status = b"HTTP/1.1 204 No Content\r\n"
         self._plain_answer = b"".join((status, self._clock.date_line, token, b"%d\r\n", lag, b'ETag: "%d"\r\n\r\n'))
 
-    def _report_failed_condition(self, log: LogIdentity, failed: ConditionFailed) -> Response:
+    def _report_failed_condition(self, log: LogIdentity, failed: ConditionFailed, *, sent: bytes | None) -> Response:
         """The answer to a write that did not happen; a read of the key's version, so with the token of that read."""
-        headers = token_line(log, failed.applied) + lag_line(self._replica)
+        state = token_line(log, later(failed.applied, sent, log)) + lag_line(self._replica)
         if failed.version is None:
-            return problem("precondition-failed", "there is no such key; nothing was written", headers=headers)
+            return problem("precondition-failed", "there is no such key; nothing was written", state=state)
         detail = f"the key has version {failed.version}; nothing was written"
-        return problem("precondition-failed", detail, headers=headers + tag_line(failed.version))
+        return problem("precondition-failed", detail, headers=tag_line(failed.version), state=state)

@@ -11,6 +11,7 @@ from sharedlogkv_replica.server.http_connection import HttpConnection
 from sharedlogkv_replica.server.http_messages import Deferred, Outcome, PlainPut, Request, Response
 from sharedlogkv_replica.server.http_server import HttpServer
 from sharedlogkv_replica.server.limits import Limits
+from sharedlogkv_replica.server.problems import problem
 from tests.support.http import request
 from tests.support.transport import RecordingTransport
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.asyncio
 
 
 class ScriptedPut:
-    """A put that is answered as the test says: plainly with its body, at length, or with a bug."""
+    """A put that is answered as the test says: plainly with its body, at length, with a problem, or with a bug."""
 
     abandonable = False
 
@@ -35,6 +36,8 @@ class ScriptedPut:
 
     def finish(self, future: object, /) -> Response:
         del future
+        if self.future.result() == "problem":
+            return problem("outcome-unknown", "perhaps")
         return Response(200, b"", b"at length")
 
 
@@ -63,6 +66,11 @@ class ScriptedHandler:
             return None
         self.puts.append(ScriptedPut(body))
         return self.puts[-1]
+
+    def describe_state(self, request: Request) -> bytes:
+        """Tells what is known of the request's token."""
+        token = request.headers.get(b"slkv-token", b"none") if request.head_is_whole else b"unknown"
+        return b"Sent: %b\r\n" % token
 
     def admit(self, request: Request) -> Response | None:
         """Everything is admitted."""
@@ -362,3 +370,61 @@ async def test_a_recognised_put_that_is_too_large_is_refused_like_any_other() ->
             await turn()
     assert len(handler.puts) == 1
     assert b" 413 " in transport.output
+
+
+# --- what a problem says of the state ---
+
+
+@pytest.mark.parametrize("tokens", [["a"], ["a", "b"], ["a", "a"], [None, "a", None]], ids=str)
+@pytest.mark.parametrize("last", ["problem", "bug"])
+async def test_the_problem_of_a_plain_put_knows_its_token(tokens: list[str | None], last: str) -> None:
+    handler, connection, transport = connect()
+    for token in tokens:
+        headers = {} if token is None else {"slkv_token": token}
+        connection.data_received(request("GET", "/plain", slkv_token="of another request"))
+        connection.data_received(request("PUT", "/plain", body=b"value", **headers))
+        if len(handler.puts) < len(tokens):
+            handler.puts[-1].future.set_result("plain")
+            await turn()
+    handler.puts[-1].future.set_result(last)
+    await turn()
+    assert b"Sent: %b\r\n" % (tokens[-1] or "none").encode() in transport.written[-1]
+
+
+HEAD = b"PUT /now HTTP/1.1\r\nHost: t\r\nSLKV-Token: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        request("GET", "/bug", slkv_token="a"),
+        HEAD + b"Content-Length: 9999999\r\n\r\n",
+        HEAD + b"Transfer-Encoding: gzip\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nno length\r\n",
+        HEAD + b"Host: u\r\n\r\n",
+        HEAD + b"X: %b\r\n\r\n" % (b"x" * 200),
+    ],
+    ids=["a bug", "too large", "another coding", "no chunk", "two hosts", "a large header"],
+)
+async def test_a_problem_that_is_found_behind_the_header_knows_the_token(data: bytes) -> None:
+    _, connection, transport = connect(Limits(head_bytes=150))
+    connection.data_received(data)
+    assert b"Sent: a\r\n" in transport.output
+
+
+@pytest.mark.parametrize(
+    "data", [HEAD + b": no name\r\n", b"GET /%b" % (b"x" * 200), b"NONSENSE\r\n\r\n"], ids=["header", "target", "line"]
+)
+async def test_a_problem_that_is_found_in_the_header_does_not_know_the_token(data: bytes) -> None:
+    _, connection, transport = connect(Limits(target_bytes=100))
+    connection.data_received(request("GET", "/now", slkv_token="of the request before"))
+    connection.data_received(data)
+    assert b" 4" in transport.output
+    assert b"Sent: unknown\r\n" in transport.output
+    assert b"Sent: of" not in transport.output
+
+
+async def test_an_answer_that_is_no_problem_is_sent_as_it_was_made() -> None:
+    _, connection, transport = connect()
+    connection.data_received(NOW)
+    assert b"Sent" not in transport.output
