@@ -93,6 +93,7 @@ def _run(options: argparse.Namespace) -> int:
         output.write(json.dumps({"machine": machine}) + "\n")
         site = Site(bootstrap_servers, python=options.python, folder=Path(folder), say=say)
         try:
+            site.warm_up()
             for name in options.measurements or MEASUREMENTS:
                 say(f"== {name} (load of the machine: {os.getloadavg()[0]:.1f})")
                 for figure in MEASUREMENTS[name](site):

@@ -1,7 +1,7 @@
 """Acknowledged puts, against etcd's: member for replica and broker, as shipped, everything on all processors.
 
 The same load generator drives both, etcd over gRPC and ours over HTTP, with one request under way on each connection. A
-run of etcd and a run of ours make a pair; the first pair only warms up the broker's compiler and the disk's cache.
+run of etcd and a run of ours make a pair; one run of each before that only warms up both.
 
 A led store has its leader append, behind a fence; three replicas share the connections, as the members of etcd do, so
 two thirds of the writes are forwarded on both sides. In a leaderless store the replica that is asked appends.

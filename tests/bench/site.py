@@ -2,12 +2,13 @@
 
 import functools
 import random
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.bench.errors import BenchError
 from tests.support.kafka import KafkaCluster
@@ -29,6 +30,8 @@ TOPIC_CONFIG: Final = {
 _TOMBSTONE_SHARE: Final = 0.1
 _QUEUED_RECORDS: Final = 200_000
 _FLUSH_SECONDS: Final = 120.0
+_WARM_UP_SECONDS: Final = 40.0
+_WARM_UP_RECORDS: Final = 32
 
 
 def key_name(number: int) -> bytes:
@@ -79,6 +82,29 @@ class Site:
         topic = self.create_topic(copies=copies)
         self._fill(topic, ((key_name(number), b"x" * VALUE_BYTES, False) for number in _shuffled(keys)))
         return topic
+
+    def warm_up(self) -> None:
+        """Keeps all brokers busy with small batches, written and read, so that their compiler is done with these.
+
+        A broker in use has been running for long. One that has just started interprets much of its code, or compiles
+        it, for its first ten thousands of requests, which is more than most measurements send.
+        """
+        self.say(f"warming up the brokers for {_WARM_UP_SECONDS:.0f} s")
+        topic = self.create_topic(copies=min(3, self._cluster.broker_count()))
+        common = {"bootstrap.servers": self.bootstrap_servers, "log_level": 0}
+        small = {"linger.ms": 0, "batch.num.messages": _WARM_UP_RECORDS, "enable.idempotence": True}
+        producer = Producer(common | small)
+        consumer = Consumer(common | {"group.id": topic, "fetch.wait.max.ms": 100})
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        end = time.monotonic() + _WARM_UP_SECONDS
+        while time.monotonic() < end:
+            for _ in range(_WARM_UP_RECORDS):
+                producer.produce(topic, value=b"x" * VALUE_BYTES, key=key_name(0), partition=0)
+            while len(producer) > 4 * _WARM_UP_RECORDS:
+                producer.poll(0.01)
+            consumer.consume(1000, 0)
+        producer.flush(_FLUSH_SECONDS)
+        consumer.close()
 
     @functools.cached_property
     def million_keys(self) -> str:
