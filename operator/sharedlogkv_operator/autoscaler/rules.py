@@ -49,8 +49,6 @@ GROWING_LAG: Final = 0.1
 WRITE_BOUND_SHARE: Final = 0.9
 LEAST_HEADROOM: Final = 0.05
 """The share of a replica's CPU that records must leave to reads for more replicas to make sense."""
-TOLERANCE: Final = 0.1
-"""Reads need so much more than there is before replicas are added, as with a HorizontalPodAutoscaler: loads waver."""
 SMALL_EXCESS: Final = 0.25
 """Reads that need no more than this above what there is may be noise, and do little harm: they must last a while."""
 YOUNG_SECONDS: Final = 60.0
@@ -101,7 +99,7 @@ def _metrics_unavailable(scene: Scene) -> Verdict | None:
 
 
 def _booting(scene: Scene) -> Verdict | None:
-    if not scene.observation.ready or (scene.is_booting and scene.read_replicas <= scene.replicas * (1 + TOLERANCE)):
+    if not scene.observation.ready or (scene.is_booting and not scene.reads_need_more):
         served = len(scene.observation.ready)
         return hold(scene, Rule.BOOTING, f"{served} of {_count(scene.replicas)} serve; the others are awaited")
     return None
@@ -197,7 +195,7 @@ def _spread_reads(scene: Scene) -> Verdict | None:
 
 
 def _read_steal(scene: Scene) -> Verdict | None:
-    if scene.read_replicas <= scene.replicas * (1 + TOLERANCE):
+    if not scene.reads_need_more:
         return None
     observed_seconds = scene.now - scene.state.observed_since
     is_small = scene.read_replicas <= scene.replicas * (1 + SMALL_EXCESS)

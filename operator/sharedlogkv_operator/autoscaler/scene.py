@@ -14,6 +14,8 @@ BOOT_LIMIT_SECONDS = 600.0
 """A replica that takes longer to serve is waited for no longer."""
 DOUBT_SECONDS = 30.0
 """How long reads must need more than there is before replicas are added, where that may be noise."""
+TOLERANCE = 0.1
+"""Reads need so much more than there is before replicas are added, as with a HorizontalPodAutoscaler: loads waver."""
 DOWN_RESERVE = 0.05
 """A replica goes only if the rest could take so much more than there is, and none comes before there is a tenth more
 than they should take: so none is missed soon."""
@@ -61,6 +63,11 @@ class Scene:
     def read_replicas(self) -> float:
         """How many replicas the reads need, as a fraction."""
         return self.estimates.replicas_for_reads(self.policy.read_utilization)
+
+    @property
+    def reads_need_more(self) -> bool:
+        """The reads need more replicas than there are."""
+        return self.read_replicas > self.replicas * (1 + TOLERANCE)
 
     @property
     def booting(self) -> tuple[PodObservation, ...]:

@@ -35,8 +35,7 @@ def judge(scene: Scene) -> Verdict | None:
     state, now = scene.state, scene.now
     if state.replacement is not None:
         return _go_on(scene, state.replacement)
-    # Where clients keep to the replicas that they know, new ones look as if those were behind for reasons of their own.
-    if state.suspect is None or trials.is_awaited(scene):
+    if state.suspect is None or _is_overloaded(scene):
         return None
     name, since = state.suspect
     told = f"{name} is {scene.loads[name].lag_seconds:.1f} s behind, and the others are not"
@@ -62,6 +61,16 @@ def _find_straggler(scene: Scene) -> str | None:
     # A replica that has just replayed the log is behind by as long as that took, and makes up for it.
     lag, slope = loads[worst].lag_seconds, loads[worst].lag_slope
     return None if slope < 0 and lag / -slope <= policy.catch_up_seconds else worst
+
+
+def _is_overloaded(scene: Scene) -> bool:
+    """Whether one may be behind for too many reads, to which more replicas are the answer, or on trial as such.
+
+    Under too many reads all fall behind, though not at the same moment; and where clients keep to the replicas that
+    they know, these look beside new ones as if they were behind for reasons of their own.
+    """
+    can_add = scene.replicas < scene.policy.max_replicas and scene.now >= scene.state.blocked_until
+    return trials.is_awaited(scene) or (can_add and scene.reads_need_more)
 
 
 def _go_on(scene: Scene, replacement: Replacement) -> Verdict | None:

@@ -51,6 +51,15 @@ def test_a_replica_that_is_throttled_is_a_straggler_and_no_sign_of_too_many_writ
     assert fleet.look().victims == ("store-2",)
 
 
+@pytest.mark.parametrize(("most", "rule"), [(4, Rule.READ_STEAL), (2, Rule.STRAGGLER)])
+def test_the_first_of_all_that_falls_behind_under_too_many_reads_is_no_straggler(most: int, rule: Rule) -> None:
+    """But where no more replicas may be, one that is behind alone is replaced whatever the reads."""
+    fleet = Fleet(2, served=3_400.0, policy=Policy(min_replicas=1, max_replicas=most))
+    fleet.pods["store-2"].lag, fleet.pods["store-2"].lag_slope = 6.0, 0.3
+    verdicts = [fleet.look() for _ in range(12)]
+    assert next(decision.rule for decision in verdicts if decision.desired != 2) is rule
+
+
 def test_the_next_straggler_has_to_wait() -> None:
     fleet = straggling()
     fleet.look(3)
