@@ -11,7 +11,7 @@ from sharedlogkv_operator.autoscaler.rules import FIRST_SECONDS
 from sharedlogkv_operator.autoscaler.scene import DOUBT_SECONDS
 from tests.simulation.clairvoyant import BOOT_SECONDS, CATCH_UP_SECONDS, Bounds, find_bounds
 from tests.simulation.report import OURS, SEEDS, draw, render_table, render_waste
-from tests.simulation.scalers import TARGET_LAG_SECONDS, Ours, Restarted
+from tests.simulation.scalers import LOOK_SECONDS, TARGET_LAG_SECONDS, Ours, Restarted
 from tests.simulation.scenarios import SCALERS, SCENARIOS, Result, Scenario, play
 from tests.simulation.world import RECORD_COST, REPLAY_RECORDS, REQUEST_COST
 
@@ -166,14 +166,15 @@ def test_costs_are_known_within_a_fifth_from_the_first_minute_on(scenario: Scena
 def test_an_operator_that_is_restarted_now_and_then_scales_hardly_worse_and_does_not_flap(
     scenario: Scenario, seed: int
 ) -> None:
-    """A replica may stay for two windows more; and one that is needed comes later, for all is learned anew first.
+    """A replica may stay for two windows more, or be one more than was needed; one that is needed may come later.
 
-    That is at worst what comes before the first decision, and what a need must last then, and its boot.
+    For all is learned anew: it is late at worst by what comes before the first decision, by what a need must last
+    then, by a look, and by its boot.
     """
     found, whole = play(scenario, Restarted(), seed=seed), result(scenario.name, OURS, seed)
     assert found.worst_turns <= 2
-    assert found.pod_minutes <= 1.05 * whole.pod_minutes
-    assert found.late_seconds <= whole.late_seconds + FIRST_SECONDS + DOUBT_SECONDS + BOOT_SECONDS
+    assert found.pod_minutes <= 1.1 * whole.pod_minutes
+    assert found.late_seconds <= whole.late_seconds + FIRST_SECONDS + DOUBT_SECONDS + LOOK_SECONDS + BOOT_SECONDS
 
 
 @pytest.mark.parametrize(
