@@ -294,7 +294,11 @@ class PeerCollector(Collector):
             "Writes that wait for a leader, or for room on the way to it.",
             forwarder.waiting_writes,
         )
-        yield _gauge("forward_unanswered_writes", "Writes that are with a leader now.", forwarder.unanswered_writes)
+        yield _gauge(
+            "forward_unanswered_writes",
+            "Writes that are with another replica now, as the leader.",
+            forwarder.unanswered_writes,
+        )
         indexes = forwarder.indexes
         yield _count(
             "read_index_questions", "Questions to the leader for a read index, after sharing.", indexes.questions

@@ -25,6 +25,7 @@ from sharedlogkv_replica.engine.peer_link import PeerDialer
 from sharedlogkv_replica.engine.peer_wire import frame_limit_bytes
 from sharedlogkv_replica.engine.peers import ForwardLimits, PeerCounters, PeerLimits, Report
 from sharedlogkv_replica.engine.promise import Promise, Turn
+from sharedlogkv_replica.engine.waiters import fail
 from sharedlogkv_replica.errors import NoLeader, OutcomeUnknown, ReplicaError
 from sharedlogkv_replica.server.peer_connection import PeerConnection
 from sharedlogkv_replica.server.peer_server import PeerServer
@@ -60,30 +61,36 @@ class ModelLeader:
         return self.log.leader == self.name
 
     def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
-        del timeout_seconds
         future = Promise[WriteResult](self.turn)
         if self.leads:
             self.queue.append((write, future))
+            asyncio.get_running_loop().call_later(timeout_seconds, self._expire, write, future)
         else:
             future.set_exception(NoLeader("does not lead"))
         return future
 
+    def _expire(self, write: Write, future: Promise[WriteResult]) -> None:
+        if (write, future) in self.queue:
+            fail(future, OutcomeUnknown("not acknowledged in time"))
+
     def commit(self) -> None:
         """Carries out what it collected."""
         for write, future in self._take():
-            future.set_result(self._carry_out(write))
+            written = self._carry_out(write)
+            if not future.done():
+                future.set_result(written)
 
     def lose(self, *, written: bool) -> None:
         """Is deposed while a batch is on its way: it does not learn whether that is in the log."""
         for write, future in self._take():
             if written:
                 self._carry_out(write)
-            future.set_exception(OutcomeUnknown("deposed"))
+            fail(future, OutcomeUnknown("deposed"))
 
     def depose(self) -> None:
         """Is deposed before it sent anything."""
         for _, future in self._take():
-            future.set_exception(NoLeader("deposed"))
+            fail(future, NoLeader("deposed"))
 
     def _take(self) -> list[tuple[Write, Promise[WriteResult]]]:
         queue, self.queue = self.queue, []

@@ -1,5 +1,6 @@
 """Replicas as their peers see them, for tests of what goes between them."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from sharedlogkv_replica.core.leader_view import LeaderView, Role
@@ -12,7 +13,8 @@ from sharedlogkv_replica.engine.peer_link import Connect, PeerDialer
 from sharedlogkv_replica.engine.peer_wire import frame_limit_bytes
 from sharedlogkv_replica.engine.peers import ForwardLimits, PeerCounters, PeerLimits, Report
 from sharedlogkv_replica.engine.promise import Promise, Turn
-from sharedlogkv_replica.errors import NoLeader, ReplicaError
+from sharedlogkv_replica.engine.waiters import fail
+from sharedlogkv_replica.errors import NoLeader, OutcomeUnknown, ReplicaError
 from sharedlogkv_replica.server.peer_connection import PeerConnection
 from sharedlogkv_replica.server.peer_server import PeerServer
 from tests.support.network import Network
@@ -29,6 +31,7 @@ class ScriptedLeader:
         taken: every write that was asked for.
         kept: those that wait for their outcome.
         keeps: whether writes wait; else they are answered in the same turn.
+        hangs: whether those that wait miss their deadline.
         refusal: what writes end with, if not with success.
         index: the read index.
         terms: those that it leads.
@@ -41,6 +44,7 @@ class ScriptedLeader:
         self.taken: list[Write] = []
         self.kept: list[tuple[Write, Promise[WriteResult]]] = []
         self.keeps = False
+        self.hangs = False
         self.refusal: ReplicaError | None = None
         self.index: Offset | None = Offset(0)
         self.terms: set[Term] = set()
@@ -58,11 +62,16 @@ class ScriptedLeader:
         self.timeouts.append(timeout_seconds)
         if self.keeps:
             self.kept.append((write, future))
+            asyncio.get_running_loop().call_later(timeout_seconds, self._expire, write, future)
         elif self.refusal is not None:
             future.set_exception(self.refusal)
         else:
             future.set_result(self.commit(write))
         return future
+
+    def _expire(self, write: Write, future: Promise[WriteResult]) -> None:
+        if (write, future) in self.kept and not self.hangs:
+            fail(future, OutcomeUnknown("kept for too long"))
 
     def commit(self, write: Write) -> Written:
         """Puts `write` into the log, at most once by its request id."""
@@ -77,15 +86,16 @@ class ScriptedLeader:
         """Writes what was kept."""
         kept, self.kept = self.kept, []
         for write, future in kept:
-            if not future.done():
-                future.set_result(self.commit(write))
+            written = None if future.cancelled() else self.commit(write)
+            if written is not None and not future.done():
+                future.set_result(written)
 
     def depose(self) -> None:
         """Leads no more: what was kept was not written, and nothing more is."""
         self.refusal, self.keeps = NoLeader("this replica does not lead"), False
         kept, self.kept = self.kept, []
         for _, future in kept:
-            future.set_exception(NoLeader("this replica leads no more"))
+            fail(future, NoLeader("this replica leads no more"))
 
     def read_index(self) -> Promise[Offset | None]:
         """What the script says."""

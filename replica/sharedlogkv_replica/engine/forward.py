@@ -12,13 +12,14 @@ waits in a bounded queue. What becomes of it:
 | lost after it was sent, or `OutcomeUnknown`; it has none | the client gets `OutcomeUnknown` |
 | the deadline comes | `OutcomeUnknown` if it may have been written, else `NoLeader` |
 
-When another replica takes over, writes with a request id move on to it at once; those without stay with the old
-leader's link, which ends once they are answered. After a `NoLeader` there is a moment's rest before the same leader is
-asked again, and then by one write alone, the probe, until it takes that: it may be waiting out the lease of the one
-before, and thousands of writes need not find that out one by one.
+A write that finds this replica leading gets the lead's own promise. Where that would end with an error, it is taken
+back, and the table holds for it as well. When another replica takes over, writes with a request id move on to it at
+once; those without stay with the old leader's link, which ends once they are answered. After a `NoLeader` there is a
+moment's rest before the same leader is asked again, and then by one write alone, the probe, until it takes that: it may
+be waiting out the lease of the one before, and thousands of writes need not find that out one by one.
 
 Invariants:
-    1. A write is in `_open` from its arrival until its promise has ended; deadlines rise along `_open`.
+    1. A write is in `_open` from its arrival, or from when it was taken back, until its promise has ended.
     2. It is in `_waiting`, or with one carrier, never both: so it is never under way twice from here.
     3. Once it `may_be_written`, no error but `OutcomeUnknown` is told: an earlier attempt may have succeeded.
 """
@@ -33,6 +34,7 @@ from sharedlogkv_replica.core.leader_view import NOBODY, LeaderView, Role
 from sharedlogkv_replica.core.leadership import Term
 from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.writes import Write, WriteResult
+from sharedlogkv_replica.engine.deadlines import Deadlines
 from sharedlogkv_replica.engine.leader_questions import ReadIndex, ask_leads
 from sharedlogkv_replica.engine.peer_link import PeerDialer, PeerLink
 from sharedlogkv_replica.engine.peer_session import Asker
@@ -98,10 +100,9 @@ class Forwarder:
         self._view = NOBODY
         self._target: _Target = None
         self._leaving: set[PeerLink] = set()
-        self._open: dict[_Pending, None] = {}
+        self._open = Deadlines(self._expire)
         self._waiting: OrderedDict[_Pending, None] = OrderedDict()
         self._waiting_bytes = 0
-        self._expiry: asyncio.TimerHandle | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._probing = False  # the target has said that it does not lead, and has taken nothing since
         self._probe: _Pending | None = None  # the one write that is with it then
@@ -118,7 +119,7 @@ class Forwarder:
 
     @property
     def unanswered_writes(self) -> int:
-        """Writes that are with a leader now."""
+        """Writes that are with another replica now, as the leader."""
         return len(self._open) - len(self._waiting)
 
     # --- who leads ---
@@ -155,8 +156,7 @@ class Forwarder:
             pending.may_be_written = True
             self._put_back(pending)
         link.leave()
-        self._leaving = {leaving for leaving in self._leaving if leaving.unanswered}
-        self._leaving.add(link)
+        self._leaving = {link, *(leaving for leaving in self._leaving if leaving.unanswered)}
 
     # --- writes ---
 
@@ -174,19 +174,20 @@ class Forwarder:
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         timeout_seconds = self._limits.timeout_seconds
-        promise: Promise[WriteResult] = Promise(self._turn)
-        pending = _Pending(self, write, promise, loop.time() + timeout_seconds, write_bound_bytes(write))
+        deadline = loop.time() + timeout_seconds
         self.counters.writes += 1
         ready = self._ready()
+        if ready and self._target is self._local:
+            return self._write_here(write, deadline)
+        promise: Promise[WriteResult] = Promise(self._turn)
+        pending = _Pending(self, write, promise, deadline, write_bound_bytes(write))
         if not ready:
             problem = self._admit(pending)
             if problem is not None:
                 self.counters.refused += 1
                 fail(promise, problem)
                 return promise
-        self._open[pending] = None
-        if self._expiry is None:
-            self._expiry = loop.call_later(timeout_seconds, self._expire)
+        self._open.add(pending)
         if ready:
             self._send(pending, timeout_seconds=timeout_seconds * LEADER_SHARE)
         else:
@@ -194,6 +195,24 @@ class Forwarder:
             if self._probing:  # it may be the only one that waits, and so the next probe
                 self._send_waiting()
         return promise
+
+    def _write_here(self, write: Write, deadline: float) -> Promise[WriteResult]:
+        """Has this replica's lead take `write`, and passes its promise on."""
+        promise = self._local.write(write, timeout_seconds=self._limits.timeout_seconds * LEADER_SHARE)
+        if not promise.done():
+            promise.recover(functools.partial(self._take_back, write, deadline))
+        elif (refused := promise.exception()) is not None:
+            promise = Promise(self._turn)
+            self._take_back(write, deadline, promise, refused)
+        return promise
+
+    def _take_back(self, write: Write, deadline: float, promise: Promise[WriteResult], error: BaseException) -> None:
+        """This replica's lead has ended a write with `error`, of which nobody has been told yet."""
+        if promise.done():  # its caller gave up
+            return
+        pending = _Pending(self, write, promise, deadline, write_bound_bytes(write), attempts=1, carrier=self._local)
+        self._open.add(pending)
+        self.settle(pending, error)
 
     def _ready(self) -> bool:
         """Whether a write that arrives now may be sent at once."""
@@ -236,7 +255,7 @@ class Forwarder:
             pending, _ = self._waiting.popitem(last=False)
             self._waiting_bytes -= pending.size_bytes
             if pending.promise.done():  # its caller gave up
-                self._open.pop(pending, None)
+                self._open.discard(pending)
             else:
                 self._probe = pending if self._probing else None
                 left_seconds = (pending.deadline - asyncio.get_running_loop().time()) * LEADER_SHARE
@@ -247,35 +266,24 @@ class Forwarder:
         target = self._target
         assert target is not None
         pending.carrier = target
+        self.counters.repeated += pending.attempts > 0
         pending.attempts += 1
-        if pending.attempts > 1:
-            self.counters.repeated += 1
         if not isinstance(target, PeerLink):
             answer = target.write(pending.write, timeout_seconds=timeout_seconds)
             answer.add_done_callback(functools.partial(self._settle_local, pending))
-        elif pending.size_bytes > target.largest_question_bytes:
+        elif pending.size_bytes > (most := target.largest_question_bytes):
             self.counters.refused += 1
-            text = (
-                f"a write of about {pending.size_bytes} bytes exceeds the {target.largest_question_bytes} of the leader"
-            )
+            text = f"a write of about {pending.size_bytes} bytes exceeds the {most} of the leader"
             self._finish(pending, RecordTooLarge(text))
         else:
             self.counters.forwarded += 1
             pending.number = target.ask(question_of(pending.write, timeout_seconds=timeout_seconds), pending)
 
     def _settle_local(self, pending: _Pending, answer: Promise[WriteResult]) -> None:
-        if answer.cancelled():
-            self.settle(pending, OutcomeUnknown("the write was given up while it was on its way"))
-            return
         error = answer.exception()
-        if error is None:
-            self.settle(pending, answer.result())
-        elif isinstance(error, ReplicaError):
-            self.settle(pending, error)
-        else:
-            self._finish(pending, error)
+        self.settle(pending, answer.result() if error is None else error)
 
-    def settle(self, pending: _Pending, result: WriteResult | ReplicaError) -> None:
+    def settle(self, pending: _Pending, result: WriteResult | BaseException) -> None:
         """An attempt of `pending` has ended with `result`: the client gets it, or the write goes on (see above)."""
         carrier, pending.carrier = pending.carrier, None
         if carrier is self._target and not isinstance(result, NoLeader):
@@ -315,7 +323,7 @@ class Forwarder:
     def _finish(self, pending: _Pending, result: WriteResult | BaseException) -> None:
         """Tells the client."""
         self._end_probe(pending)
-        self._open.pop(pending, None)
+        self._open.discard(pending)
         promise = pending.promise
         if promise.done():
             return
@@ -332,20 +340,12 @@ class Forwarder:
             self.counters.failed += 1
         promise.set_exception(result)
 
-    def _expire(self) -> None:
-        """Ends the writes whose deadline has come; deadlines rise along `_open`."""
-        loop = asyncio.get_running_loop()
-        now, expired, self._expiry = loop.time(), [], None
-        for pending in self._open:
-            if pending.deadline > now:
-                self._expiry = loop.call_at(pending.deadline, self._expire)
-                break
-            expired.append(pending)
-        for pending in expired:
-            if pending in self._waiting:
-                del self._waiting[pending]
-                self._waiting_bytes -= pending.size_bytes
-            self._finish(pending, self._expired(pending))
+    def _expire(self, pending: _Pending) -> None:
+        """The deadline of `pending` has come."""
+        if pending in self._waiting:
+            del self._waiting[pending]
+            self._waiting_bytes -= pending.size_bytes
+        self._finish(pending, self._expired(pending))
 
     def _expired(self, pending: _Pending) -> ReplicaError:
         seconds = self._limits.timeout_seconds
@@ -379,15 +379,15 @@ class Forwarder:
 
     async def ask_leads(self, term: Term, *, timeout_seconds: float) -> bool | None:
         """Whether the leader says that it leads `term` under a valid lease; None when it does not answer in time."""
-        link = self._target
-        return await ask_leads(link, term, timeout_seconds=timeout_seconds) if isinstance(link, PeerLink) else None
+        link = self._target if isinstance(self._target, PeerLink) else None
+        return None if link is None else await ask_leads(link, term, timeout_seconds=timeout_seconds)
 
     async def close(self) -> None:
         """Ends what is left, as `OutcomeUnknown` or `NoLeader`, and all links."""
         self._closed = True
-        for timer in (self._expiry, self._rest):
-            if timer is not None:
-                timer.cancel()
+        self._open.stop()
+        if self._rest is not None:
+            self._rest.cancel()
         for pending in list(self._open):
             sent = pending.carrier is not None or pending.may_be_written
             text = "the replica stopped while the write was on its way" if sent else "the replica stops"

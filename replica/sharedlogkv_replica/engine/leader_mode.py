@@ -64,7 +64,7 @@ class LocalService:
         self._turn = Turn()
 
     def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
-        """See `PeerService`; a leader's own deadline counts for all writes, and the asker minds its own."""
+        """See `PeerService`; a leader's own deadline, which is the same for all replicas, counts for all writes."""
         del timeout_seconds
         return self._lead.submit(write)
 

@@ -15,7 +15,6 @@ where it has shut out the leader that sent the batch:
 """
 
 import asyncio
-import collections
 from dataclasses import dataclass, field
 
 from sharedlogkv_replica.core.batch_plan import Settled, Verdict
@@ -70,8 +69,7 @@ class Outcomes:
     def __init__(self, *, timeout_seconds: float) -> None:
         self.counters = AnswerCounters()
         self._timeout_seconds = timeout_seconds
-        self._open: dict[tuple[Term, int], SentBatch] = {}
-        self._waiting: collections.deque[Pending[Write]] = collections.deque()  # in order of their deadlines
+        self._open: dict[tuple[Term, int], SentBatch] = {}  # deadlines rise along it, and along each batch
         self._expiry: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -80,12 +78,8 @@ class Outcomes:
     def await_outcome(self, batch: SentBatch) -> None:
         """Takes in a batch that is about to be sent."""
         self._open[batch.term, batch.number] = batch
-        waiting = self._waiting
-        while waiting and waiting[0].future.done():
-            waiting.popleft()
-        waiting.extend(pending for pending, _ in batch.riders)
-        if self._expiry is None and waiting:
-            self._expiry = asyncio.get_running_loop().call_at(waiting[0].deadline, self._expire)
+        if self._expiry is None and batch.riders:
+            self._expiry = asyncio.get_running_loop().call_at(batch.riders[0][0].deadline, self._expire)
 
     def answer(self, pending: Pending[Write], result: WriteResult) -> None:
         """Answers one write, unless it was answered or given up."""
@@ -135,18 +129,22 @@ class Outcomes:
         """Gives up on every outcome: what could have told is gone, or nobody is left to listen."""
         for batch in list(self._open.values()):
             self.fail(batch, OutcomeUnknown(f"{reason} while the write was on its way"))
-        self._waiting.clear()
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
 
     def _expire(self) -> None:
+        """Ends the writes whose deadline has come; their batches go on without them."""
         loop = asyncio.get_running_loop()
-        now, waiting = loop.time(), self._waiting
-        while waiting and (waiting[0].future.done() or waiting[0].deadline <= now):
-            pending = waiting.popleft()
-            if not pending.future.done():
-                self.counters.unknown += 1
-                waited = self._timeout_seconds
-                fail(pending.future, OutcomeUnknown(f"sent, and not acknowledged within {waited:g} s"))
-        self._expiry = loop.call_at(waiting[0].deadline, self._expire) if waiting else None
+        now, self._expiry = loop.time(), None
+        for batch in self._open.values():
+            late = [pending for pending, _ in batch.riders if pending.deadline <= now]
+            del batch.riders[: len(late)]
+            for pending in late:
+                if not pending.future.done():
+                    self.counters.unknown += 1
+                    waited = self._timeout_seconds
+                    fail(pending.future, OutcomeUnknown(f"sent, and not acknowledged within {waited:g} s"))
+            if batch.riders:
+                self._expiry = loop.call_at(batch.riders[0][0].deadline, self._expire)
+                return

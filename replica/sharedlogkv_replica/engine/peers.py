@@ -20,7 +20,7 @@ class PeerService(Protocol):
     """The part of a replica that leads, when it does, as this replica and its peers see it."""
 
     def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
-        """Writes as the leader does. Never raises: errors are the promise's.
+        """Writes as the leader does. Never raises: errors are the promise's, which ends within that time.
 
         The promise's errors:
             NoLeader: this replica does not lead, or no longer; nothing was written.

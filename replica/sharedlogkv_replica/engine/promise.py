@@ -3,11 +3,14 @@
 An `asyncio.Future` costs the loop one callback for each listener, with a context of its own; to a leader, which ends
 hundreds of writes at once, two futures a write were a third of its work. Here all that ended in one turn of the loop is
 told by one callback in the next (`Turn`). Else a promise keeps to what a future does, and can be awaited like one.
+And a promise may be passed on as it is, where a second one would only repeat the first: `recover` lets whoever passes
+it on have the errors, and every other end goes straight to its listener.
 
 Invariants:
     1. A promise ends once: with a result, an error, or cancelled by whoever waited for it.
     2. Its listener is called once, in a later turn than it ended and was listened to, and in the order in which they
        ended. So whoever ends one is never called back in the middle of its work.
+    3. Whoever ends one with an error has no more business with it: it may go on in other hands (`recover`).
 """
 
 import asyncio
@@ -48,7 +51,7 @@ class Promise(Generic[T]):
         turn: by which its listener is called.
     """
 
-    __slots__ = ("_ended", "_error", "_listener", "_result", "_turn")
+    __slots__ = ("_ended", "_error", "_listener", "_recover", "_result", "_turn")
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
@@ -56,6 +59,7 @@ class Promise(Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
         self._listener: Callable[[Promise[T]], object] | None = None
+        self._recover: Callable[[Promise[T], BaseException], object] | None = None
 
     def done(self) -> bool:
         """Whether it has ended."""
@@ -91,8 +95,12 @@ class Promise(Generic[T]):
             self._turn.note(self)
 
     def set_exception(self, error: BaseException) -> None:
-        """Ends it with an error."""
+        """Ends it with an error; or has somebody told who recovers from that, and ends it later."""
         assert not self._ended, "a promise ends once"
+        if self._recover is not None and not isinstance(error, asyncio.CancelledError):
+            recover, self._recover = self._recover, None
+            asyncio.get_running_loop().call_soon(recover, self, error)
+            return
         self._ended, self._error = True, error
         if self._listener is not None:
             self._turn.note(self)
@@ -103,6 +111,14 @@ class Promise(Generic[T]):
             return False
         self.set_exception(asyncio.CancelledError())
         return True
+
+    def recover(self, take_over: "Callable[[Promise[T], BaseException], object]") -> None:
+        """Has `take_over` called with this promise and the first error that it is given, in a later turn.
+
+        It has not ended then, unless it was given up meanwhile, and `take_over` is to see to its end.
+        """
+        assert not self._ended, "it is too late"
+        self._recover = take_over
 
     def add_done_callback(self, listener: "Callable[[Promise[T]], object]") -> None:
         """Has `listener` called with this promise once it has ended; there may be one."""

@@ -25,7 +25,8 @@ def fail(future: "asyncio.Future[Any] | Promise[Any]", error: BaseException) -> 
     """Ends `future` with `error` unless it has ended; without asyncio's complaint if its caller is gone by then."""
     if not future.done():
         future.set_exception(error)
-        future.exception()  # marks it as seen
+        if isinstance(future, asyncio.Future):
+            future.exception()  # marks it as seen
 
 
 class Waiters:

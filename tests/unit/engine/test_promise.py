@@ -87,3 +87,34 @@ async def test_who_is_cancelled_while_it_waits_gives_the_promise_up() -> None:
     assert not promise.cancel()
     with pytest.raises(asyncio.CancelledError):
         promise.exception()
+
+
+async def test_who_recovers_has_the_error_in_a_later_turn_and_ends_the_promise_in_its_own_time() -> None:
+    turn, told, taken = Turn(), list[int](), list[BaseException]()
+    promise = Promise[int](turn)
+    promise.add_done_callback(lambda ended: told.append(ended.result()))
+    promise.recover(lambda _, error: taken.append(error))
+    promise.set_exception(NoLeader("nobody leads"))
+    assert not promise.done()
+    assert taken == []
+    await asyncio.sleep(0)
+    assert [type(error) for error in taken] == [NoLeader]
+    promise.set_result(1)
+    await asyncio.sleep(0)
+    assert told == [1]
+
+
+async def test_one_recovers_once_and_neither_from_success_nor_where_the_promise_is_given_up() -> None:
+    turn, taken = Turn(), list[BaseException]()
+    first, kept, given_up = Promise[int](turn), Promise[int](turn), Promise[int](turn)
+    for promise in (first, kept, given_up):
+        promise.recover(lambda _, error: taken.append(error))
+    first.set_exception(NoLeader("nobody leads"))
+    kept.set_result(1)
+    given_up.cancel()
+    await asyncio.sleep(0)
+    assert len(taken) == 1
+    first.set_exception(NoLeader("nobody leads"))
+    assert first.done()
+    assert kept.done()
+    assert given_up.cancelled()

@@ -161,6 +161,38 @@ async def test_a_replica_that_leads_no_more_forwards_what_it_did_not_write() -> 
         assert new.taken == [put()]
 
 
+async def test_writes_that_come_back_from_this_replica_keep_their_own_deadlines() -> None:
+    async with cluster() as here:
+        here.me.keeps = True
+        here.forwarder.lead_by(leading())
+        old = here.forwarder.write(put(0))
+        await asyncio.sleep(2)
+        here.forwarder.lead_by(NOBODY)
+        young = here.forwarder.write(put(1))
+        here.me.depose()
+        await asyncio.sleep(2.9)
+        assert not old.done()
+        await asyncio.sleep(0.2)
+        assert isinstance(old.exception(), NoLeader)
+        assert not young.done()
+        with pytest.raises(NoLeader):
+            await young
+        assert here.forwarder.waiting_writes == 0
+
+
+async def test_a_write_that_this_replica_refuses_is_told_so_or_waits_as_any_leader_s_would() -> None:
+    async with cluster() as here:
+        here.forwarder.lead_by(leading())
+        here.me.refusal = RecordTooLarge("too large")
+        with pytest.raises(RecordTooLarge):
+            await here.forwarder.write(put(0))
+        here.me.refusal = NoLeader("waits out the lease of the one before")
+        waits = here.forwarder.write(put(1))
+        await asyncio.sleep(1)
+        here.me.refusal = None
+        assert await waits == Written(Offset(0))
+
+
 async def test_an_unknown_outcome_of_a_write_with_an_id_is_settled_by_the_next_leader() -> None:
     async with cluster() as here:
         old, new = here.add(A), here.add(B)

@@ -83,7 +83,7 @@ async def test_after_a_loss_not_even_a_plain_refusal_means_that_nothing_was_writ
 async def test_a_leader_that_does_not_answer_makes_the_outcome_unknown_at_the_deadline() -> None:
     async with cluster() as here:
         leader = here.add(A)
-        leader.keeps = True
+        leader.keeps = leader.hangs = True
         here.forwarder.lead_by(led_by(A))
         write = here.forwarder.write(put())
         await sent(leader)
