@@ -46,6 +46,9 @@ REQUESTS = st.one_of(
         ]
     ),
     st.binary(max_size=300).map(lambda body: request("PUT", "/v1/kv/written", body=body)),
+    st.builds(  # of several keys, which are carried out together
+        lambda n, body: request("PUT", f"/v1/kv/written-{n}", body=body), st.integers(0, 3), st.binary(max_size=30)
+    ),
     st.lists(st.binary(min_size=1, max_size=40), max_size=5).map(
         lambda chunks: CHUNKED % b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     ),

@@ -22,6 +22,11 @@ class Backlog:
         return len(self._requests)
 
     @property
+    def oldest(self) -> Request:
+        """The one that came first; there must be one."""
+        return self._requests[0]
+
+    @property
     def newest(self) -> Request:
         """The one that came last; there must be one."""
         return self._requests[-1]

@@ -1,11 +1,12 @@
 """One HTTP/1.1 connection: requests in order to the handler, answers in the same order to the client.
 
 Invariants:
-    1. At most one request is being answered (`_active`). Those behind it wait in `_waiting`, whole and in order.
+    1. One request is being answered (`_active`), or plain PUTs are (`_puts`); the next ones wait in order (`_waiting`).
     2. While anything waits, or the client does not take its answers (`_write_paused`), nothing is handled out of turn.
     3. Once `_ended`, nothing is written: the last answer is out, and what still comes in is drained and dropped.
     4. Every answer made during one event of the loop leaves in one write, up to `_FLUSH_ANSWERS` and large bodies.
-    5. `_short_way` is true only if nothing waits, is held or paused, and the connection is to stay.
+    5. `_puts_join` is true only if nothing waits but plain PUTs, nothing is held or paused, and the connection is to
+       stay; `_short_way` only if no PUT is in hand either.
 
 A plain GET or PUT makes no request object and no queue (`take_plain`, `take_plain_put`), and the one that the client
 repeats is not even parsed (server/short_way.py).
@@ -20,7 +21,6 @@ from sharedlogkv_replica.server.http_messages import (
     CONTINUE,
     Deferred,
     Future,
-    PlainPut,
     Request,
     Response,
     render_head,
@@ -28,6 +28,7 @@ from sharedlogkv_replica.server.http_messages import (
 from sharedlogkv_replica.server.http_reader import IDLE, PIECE_BYTES, RequestReader
 from sharedlogkv_replica.server.patience import Patience
 from sharedlogkv_replica.server.problems import problem, report_bug
+from sharedlogkv_replica.server.puts_in_hand import PutsInHand, answer_put, put_request
 from sharedlogkv_replica.server.short_way import ShortWay
 
 _FLUSH_ANSWERS: Final = 16  # with plain answers of at most 32 KiB each this bounds what one event collects
@@ -39,17 +40,17 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active", "_active_request", "_client_done", "_clock", "_counters", "_ended", "_ended_at", "_handler",
-        "_held", "_out", "_patience", "_plain", "_plain_get", "_plain_put", "_plain_token", "_put_request",
-        "_read_paused", "_reader", "_repeated", "_server", "_short_way", "_transport", "_waiting", "_write_paused",
+        "_held", "_long", "_out", "_patience", "_plain", "_plain_get", "_plain_token", "_put_request",
+        "_puts", "_puts_join", "_read_paused", "_reader", "_repeated", "_server", "_short_way", "_transport",
+        "_waiting", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, server: Host["HttpConnection"]) -> None:
         self._server = server
         self._handler = server.handler
         self._plain_get = server.handler.plain_get
-        self._plain_put = server.handler.plain_put
         self._repeated = ShortWay(server.handler, limits=server.limits, counters=server.counters)
-        self._put_request = Request(b"PUT", b"")  # stands for every PUT that goes the short way: at most one is active
+        self._put_request = Request(b"PUT", b"")  # stands for the newest PUT in hand
         self._clock = server.clock
         self._counters = server.counters
         self._transport: asyncio.Transport
@@ -57,17 +58,17 @@ class HttpConnection(asyncio.Protocol):
             self, server.handler, limits=server.limits, clock=server.clock, counters=server.counters
         )
         self._held = memoryview(b"")  # bytes that came in and were not fed to the reader yet
-        self._plain = False  # the event under way saw a request that took the short way
-        self._plain_token: bytes | None = None  # of the latest request that took it
+        self._plain = self._long = False  # the event under way saw a request that took the short way; another one
+        self._plain_token: bytes | None = None  # of the latest GET that took it
 
-        self._active: Deferred | PlainPut | None = None
+        self._active: Deferred | None = None
         self._active_request: Request | None = None
+        self._puts = PutsInHand(server.handler.plain_put)
         self._waiting = Backlog(server.limits, server.counters)
         self._out: list[bytes] = []
 
-        self._short_way = not server.draining
-        self._read_paused = False
-        self._write_paused = False
+        self._short_way = self._puts_join = not server.draining
+        self._read_paused = self._write_paused = False
         self._client_done = False  # it sends no more, but may still want its answers
         self._ended = False
         self._ended_at = 0.0
@@ -86,26 +87,30 @@ class HttpConnection(asyncio.Protocol):
         """Reads what came in, answers what can be answered, and writes once."""
         counters, reader = self._counters, self._reader
         counters.received_bytes += len(data)
-        if self._short_way and reader.phase == IDLE:
-            taken = self._repeated.take(data)
-            if taken is not None:
+        if self._puts_join and reader.phase == IDLE:
+            answer = self._repeated.take_get(data) if self._short_way else None
+            if answer is not None:
                 reader.since = self._clock.now
-                if isinstance(taken, bytes):
-                    counters.sent_bytes += len(taken)
-                    self._transport.write(taken)
-                else:
-                    self._await_put(taken, self._repeated.put_token)
+                counters.sent_bytes += len(answer)
+                self._transport.write(answer)
                 return
+            taken = self._repeated.take_puts(data, self._puts, self._finish_puts)
+            if taken:
+                self._short_way = False
+                reader.since = self._clock.now
+                if taken == len(data):
+                    return
+                data = data[taken:]
         if reader.deaf:
             return
         if self._held or len(data) > PIECE_BYTES:
             self._held = memoryview(bytes(self._held) + data)
             self._feed_held()
         else:
-            between = reader.phase == IDLE
-            self._plain = False
+            between = reader.phase == IDLE and not self._puts
+            self._plain, self._long = False, False
             reader.feed(data)
-            if self._plain and between:
+            if between and self._plain and not self._long:
                 self._remember(data)
         if self._out:
             self._flush()
@@ -113,14 +118,13 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client will send no more: keeps the connection until what it asked for is answered."""
         self._client_done = True
-        if self._ended or (self._active is None and not self._waiting):
+        if self._ended or self._is_idle:
             return False
         self._mark_last()
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """Frees everything. Reads that are under way are given up, writes are not: the client asked for them."""
-        del exc
         self._stop_hearing()
         self._ended = True
         self._server.leave(self)
@@ -142,11 +146,16 @@ class HttpConnection(asyncio.Protocol):
 
     # --- reading ---
 
+    @property
+    def _is_idle(self) -> bool:
+        """Whether everything that came in whole is answered."""
+        return self._active is None and not self._puts and not self._waiting
+
     def _remember(self, data: bytes) -> None:
-        """Keeps what the requests like `data` have in common, if that is one plain request and nothing else."""
-        if self._active is not None and self._active_request is self._put_request and not self._out:
-            self._repeated.learn_put(data, self._plain_token)
-        elif self._active is None and len(self._out) == 1:
+        """Keeps what the requests like `data` have in common, if those were all plain: PUTs, or one GET."""
+        if self._puts and not self._out:
+            self._repeated.learn_put(data, self._puts.first_token)
+        elif not self._puts and len(self._out) == 1:
             self._repeated.learn_get(data, self._plain_token)
 
     def _feed_held(self) -> None:
@@ -161,7 +170,8 @@ class HttpConnection(asyncio.Protocol):
         if self._ended:
             return
         deaf, crowded = self._reader.deaf, bool(self._held) or self._write_paused or self._waiting.is_full
-        self._short_way = not (deaf or crowded or self._active or self._waiting or self._server.draining)
+        self._puts_join = not (deaf or crowded or self._active or self._waiting or self._server.draining)
+        self._short_way = self._puts_join and not self._puts
         pause = crowded and not deaf
         if pause != self._read_paused:
             self._read_paused = pause
@@ -173,10 +183,11 @@ class HttpConnection(asyncio.Protocol):
 
     def _stop_hearing(self) -> None:
         self._reader.deaf = True
-        self._short_way = False
+        self._short_way = self._puts_join = False
 
     def _drop_input(self) -> None:
         """Forgets what was received and is not answered."""
+        self._puts.clear()
         self._waiting.clear()
         self._held = memoryview(b"")
 
@@ -189,41 +200,33 @@ class HttpConnection(asyncio.Protocol):
         answer = self._plain_get(target, token)
         if answer is None:
             return False
-        self._plain = True
-        self._plain_token = token
+        self._plain, self._plain_token = True, token
         self._out.append(answer)
         if len(self._out) >= _FLUSH_ANSWERS:
             self._flush()
         return True
 
     def take_plain_put(self, target: bytes, body: bytes, token: bytes | None) -> bool:
-        """Begins `PUT target`, if it is its turn and the handler can."""
-        if not self._short_way:
-            return False
-        put = self._plain_put(target, body)
-        if put is None:
+        """Begins `PUT target`, if it may be begun now and the handler can."""
+        if not self._puts_join or not self._puts.begin(target, body, token, on_end=self._finish_puts):
             return False
         self._plain = True
-        self._await_put(put, token)
-        return True
-
-    def _await_put(self, put: PlainPut, token: bytes | None) -> None:
-        self._active, self._active_request, self._plain_token = put, self._put_request, token
         self._short_way = False
-        put.future.add_done_callback(self._finish_put)
+        return True
 
     def invite_body(self) -> None:
         """Says `100 Continue`; behind other answers the client waits in vain and then sends the body anyway."""
-        if self._active is None and not self._waiting:
+        if self._is_idle:
             self._out.append(CONTINUE)
 
     def take(self, request: Request) -> None:
         """Queues a request, and answers it if it is its turn."""
+        self._long = True
         if self._server.draining:
             request.keep_alive = False
         if not request.keep_alive:
             self._stop_hearing()
-        if self._active is None and not self._waiting and not self._write_paused:
+        if self._is_idle and not self._write_paused:
             self._answer(request)
         else:
             self._waiting.push(request)
@@ -239,33 +242,28 @@ class HttpConnection(asyncio.Protocol):
             self._emit(request, outcome)
             return
         self._active, self._active_request = outcome, request
-        self._short_way = False
+        self._short_way = self._puts_join = False
         outcome.future.add_done_callback(self._finish)
 
-    def _finish_put(self, future: Future) -> None:
-        """The answer to a plain PUT can be made; as `_finish`, in short where all is as usual."""
-        put = self._active
-        if self._ended or not self._put_request.keep_alive or future.cancelled() or isinstance(put, Deferred | None):
-            self._finish(future)
+    def _finish_puts(self, _: Future) -> None:
+        """Answers the PUTs in hand that have ended, in order; those behind one that has not wait for it."""
+        if self._ended:
             return
-        try:
-            answer = put.finish_plain()
-        except Exception as error:  # noqa: BLE001 # as in `_answer`
-            bug = report_bug(error)
-            self._active = Deferred(future, lambda _: bug, abandonable=False)
-            answer = None
-        if answer is None:
-            self._finish(future)
-            return
-        self._active = self._active_request = None
+        for put, token in self._puts.pop_ended():
+            is_last = not self._puts and not self._put_request.keep_alive
+            answer = answer_put(put, is_last=is_last)
+            if isinstance(answer, bytes):
+                self._out.append(answer)
+            else:
+                self._emit(put_request(token, keep_alive=not is_last), answer)
         self._reader.since = self._clock.now
-        if self._waiting or self._held or self._write_paused or self._read_paused or self._transport.is_closing():
-            self._out.append(answer)
+        if self._waiting or self._held or self._write_paused or self._read_paused:
             self._advance()
-        else:  # nothing waits, so nothing is collected either
-            self._short_way = not self._reader.deaf and not self._server.draining
-            self._counters.sent_bytes += len(answer)
-            self._transport.write(answer)
+            return
+        self._puts_join = not self._reader.deaf and not self._server.draining
+        self._short_way = self._puts_join and not self._puts
+        if self._out:
+            self._flush()
 
     def _finish(self, future: Future) -> None:
         """A deferred answer can be made."""
@@ -275,8 +273,6 @@ class HttpConnection(asyncio.Protocol):
         self._active = self._active_request = None
         if future.cancelled():
             return  # only we cancel, when the client is gone
-        if request is self._put_request:
-            request.headers = {} if self._plain_token is None else {b"slkv-token": self._plain_token}
         try:
             response = deferred.finish(future)
         except Exception as error:  # noqa: BLE001 # as in `_answer`
@@ -303,8 +299,15 @@ class HttpConnection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Goes on wherever it can: answers what waits, reads what is held, writes, takes in more."""
-        while self._waiting and self._active is None and not self._write_paused:
-            self._answer(self._waiting.pop())
+        waiting, puts = self._waiting, self._puts
+        while waiting and self._active is None and not self._write_paused:
+            request = waiting.oldest
+            if request.is_plain_put and puts.begin(request.target, request.body, None, on_end=self._finish_puts):
+                waiting.pop()
+            elif puts:
+                break
+            else:
+                self._answer(waiting.pop())
         self._feed_held()
         if self._out:
             self._flush()
@@ -343,7 +346,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _mark_last(self) -> None:
         """Makes the newest request that is whole the connection's last one."""
-        last = self._waiting.newest if self._waiting else self._active_request
+        last = self._waiting.newest if self._waiting else self._put_request if self._puts else self._active_request
         assert last is not None
         last.keep_alive = False
         self._stop_hearing()
@@ -363,13 +366,13 @@ class HttpConnection(asyncio.Protocol):
 
     def leave_short_way(self) -> None:
         """From now on every answer may have to be the last one, and so is decided on in full."""
-        self._short_way = False
+        self._short_way = self._puts_join = False
 
     def finish(self) -> None:
         """Ends the connection gracefully: what was received whole or in part is still answered, nothing after it."""
         if self._ended or self._reader.deaf or self._held or self._reader.phase != IDLE:
             return  # what is being read becomes the last request, since the server drains
-        if self._active is None and not self._waiting:
+        if self._is_idle:
             self._close()
         else:
             self._mark_last()
@@ -386,7 +389,7 @@ class HttpConnection(asyncio.Protocol):
         elif self._ended:
             if patience.has_lingered(now - self._ended_at):
                 self.abort()
-        elif self._active is not None or self._waiting or self._read_paused:
+        elif not self._is_idle or self._read_paused:
             return  # it is our turn
         elif reader.phase == IDLE:
             if patience.was_idle(now - reader.since):

@@ -8,6 +8,9 @@ from typing import Any, Final, Protocol, TypeAlias
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+LENGTH_ALONE: Final = frozenset({b"content-length"})
+"""The header fields that are looked at, of a plain PUT."""
+
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -55,12 +58,22 @@ class Request:
     refusal: Response | None = None
     head_is_whole: bool = True
 
+    @property
+    def is_plain_put(self) -> bool:
+        """Whether `Handler.plain_put` may be asked."""
+        is_usual = self.keep_alive and not self.http_1_0 and self.refusal is None
+        return self.method == b"PUT" and is_usual and self.headers.keys() == LENGTH_ALONE
+
 
 class Future(Protocol):
     """What ends later: a future of asyncio, or what does the same for one listener."""
 
     def add_done_callback(self, listener: Callable[[Any], object], /) -> None:
         """Has `listener` called with this, in a later turn, once it has ended."""
+        ...
+
+    def done(self) -> bool:
+        """Whether it has ended."""
         ...
 
     def cancelled(self) -> bool:
@@ -96,16 +109,11 @@ Outcome: TypeAlias = Response | Deferred
 
 
 class PlainPut(Protocol):
-    """A PUT that went the short way, and whose answer comes later; a `Deferred` that knows a quicker answer."""
+    """A PUT that went the short way, and whose answer comes later; its future is never given up."""
 
     @property
     def future(self) -> Future:
         """As `Deferred.future`."""
-        ...
-
-    @property
-    def abandonable(self) -> bool:
-        """As `Deferred.abandonable`."""
         ...
 
     def finish_plain(self) -> bytes | None:

@@ -18,7 +18,7 @@ import httptools
 
 from sharedlogkv_replica.server.clock import CoarseClock
 from sharedlogkv_replica.server.counters import HttpCounters
-from sharedlogkv_replica.server.http_messages import SERVER_FIELDS, Handler, Request, Response
+from sharedlogkv_replica.server.http_messages import LENGTH_ALONE, SERVER_FIELDS, Handler, Request, Response
 from sharedlogkv_replica.server.limits import Limits
 from sharedlogkv_replica.server.problems import problem, report_bug
 
@@ -28,9 +28,6 @@ PIECE_BYTES: Final = 16 * 1024
 IDLE: Final = 0
 HEAD: Final = 1
 BODY: Final = 2
-
-
-_LENGTH_ALONE: Final = frozenset({b"content-length"})
 
 
 class RequestSink(Protocol):
@@ -211,7 +208,7 @@ class RequestReader:
     def _take_plain_put(self) -> bool:
         """Whether the request that is whole is a plain PUT, and was taken as one."""
         return (
-            self._headers.keys() == _LENGTH_ALONE
+            self._headers.keys() == LENGTH_ALONE
             and self._hosts == 1
             and self._parser.get_method() == b"PUT"
             and self._parser.should_keep_alive()

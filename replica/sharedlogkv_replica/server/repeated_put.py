@@ -29,7 +29,7 @@ class RepeatedPut(NamedTuple):
 
     @classmethod
     def learn(cls, data: bytes) -> Self | None:
-        """What to look for, after `data` was found to be plain PUTs; None where that is not exactly one."""
+        """What to look for, after `data` was found to begin with a plain PUT, whole; None where that has no length."""
         if data[: len(_METHOD)] != _METHOD:
             return None
         target_end, head_end = data.find(b" ", len(_METHOD)), data.find(b"\r\n\r\n")
@@ -37,24 +37,28 @@ class RepeatedPut(NamedTuple):
         if not 0 < target_end < head_end <= target_end + _HEAD_BYTES or len(lengths) != 1:
             return None
         body_start, (digits_start, digits_end) = head_end + 4, lengths[0].span(1)
-        if digits_start < target_end or int(lengths[0][1]) != len(data) - body_start:
+        if digits_start < target_end or int(lengths[0][1]) > len(data) - body_start:
             return None
         return cls(data[target_end:digits_start], data[digits_end:body_start])
 
-    def match(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """Target and body of `data`, if that is one such PUT and nothing else.
+    def match(self, data: bytes, start: int = 0) -> tuple[bytes, bytes, int] | None:
+        """Target and body of the PUT that begins at `start`, and where it ends, if one such is there, and whole.
 
         The target ends at the first space. Nobody has looked at its bytes yet.
         """
         before, after = self
-        target_end = data.find(b" ", 5)
+        target_end = data.find(b" ", start + len(_METHOD))
         digits_start = target_end + len(before)
-        if target_end < 0 or data[:5] != _METHOD or not data.startswith(before, target_end):
+        if target_end < 0 or not data.startswith(_METHOD, start) or not data.startswith(before, target_end):
             return None
         digits_end = data.find(after, digits_start, digits_start + _LENGTH_DIGITS + len(after))
         if digits_end < 0:
             return None
-        digits, body = data[digits_start:digits_end], data[digits_end + len(after) :]
-        if not digits.isdigit() or int(digits) != len(body):
+        digits = data[digits_start:digits_end]
+        if not digits.isdigit():
             return None
-        return data[4:target_end], body
+        body_start = digits_end + len(after)
+        end = body_start + int(digits)
+        if end > len(data):
+            return None
+        return data[start + 4 : target_end], data[body_start:end], end

@@ -6,16 +6,19 @@ plain, what it has but its target (and its length and body) is remembered; whate
 then a request that the parser would find to be plain as well: it has found so of the same bytes. It costs no request
 object, no queue and no parser.
 
-Caller's duties: `take` only what comes between two requests, while nothing else is to be answered before it;
-`learn_get` and `learn_put` only what the reader found to be one plain request, whole and alone.
+Caller's duties: `take_get` and `take_puts` only what begins between two requests, while nothing else is to be answered,
+or carried out, before it; `learn_get` only what the reader found to be one plain GET, whole and alone; `learn_put` only
+what it found to begin with a plain PUT, whole.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from sharedlogkv_replica.server.counters import HttpCounters
-from sharedlogkv_replica.server.http_messages import Handler, PlainPut
+from sharedlogkv_replica.server.http_messages import Future, Handler
 from sharedlogkv_replica.server.http_reader import PIECE_BYTES
 from sharedlogkv_replica.server.limits import Limits
+from sharedlogkv_replica.server.puts_in_hand import PutsInHand
 from sharedlogkv_replica.server.repeated_put import RepeatedPut
 
 _TAIL_BYTES: Final = 2048  # remembered by each connection
@@ -28,14 +31,11 @@ class ShortWay:
         put_token: the token that the PUT bears.
     """
 
-    __slots__ = (
-        "_counters", "_get_tail", "_get_token", "_handler", "_limits", "_plain_get", "_plain_put", "_put", "put_token",
-    )  # fmt: skip
+    __slots__ = ("_counters", "_get_tail", "_get_token", "_handler", "_limits", "_plain_get", "_put", "put_token")
 
     def __init__(self, handler: Handler, *, limits: Limits, counters: HttpCounters) -> None:
         self._handler = handler
         self._plain_get = handler.plain_get
-        self._plain_put = handler.plain_put
         self._limits = limits
         self._counters = counters
         self._get_tail = b""  # what follows the target
@@ -43,21 +43,32 @@ class ShortWay:
         self._put: RepeatedPut | None = None
         self.put_token: bytes | None = None
 
-    def take(self, data: bytes) -> bytes | PlainPut | None:
-        """The answer to `data`, or the PUT that it began; None where it must be read, or handled, the long way."""
+    def take_get(self, data: bytes) -> bytes | None:
+        """The answer to `data`; None where it must be read, or handled, the long way."""
         tail = self._get_tail
         if tail and data.endswith(tail) and data[:5] == b"GET /":
             return self._plain_get(data[4 : -len(tail)], self._get_token)
-        found = self._put.match(data) if self._put is not None and len(data) <= PIECE_BYTES else None
-        if found is None:
-            return None
-        target, body = found
-        if (
-            len(body) > self._handler.body_limit_bytes
-            or self._counters.held_body_bytes + len(body) > self._limits.bodies_bytes
-        ):
-            return None
-        return self._plain_put(target, body)
+        return None
+
+    def take_puts(self, data: bytes, puts: PutsInHand, on_end: Callable[[Future], object]) -> int:
+        """Begins the PUTs with which `data` begins, and takes them in hand. Returns where those end that it could take.
+
+        `on_end` is called once for each that has ended.
+        """
+        repeated, start = self._put, 0
+        if repeated is None or len(data) > PIECE_BYTES:
+            return start
+        while (found := repeated.match(data, start)) is not None:
+            target, body, end = found
+            size = len(body)
+            if (
+                size > self._handler.body_limit_bytes
+                or self._counters.held_body_bytes + size > self._limits.bodies_bytes
+                or not puts.begin(target, body, self.put_token, on_end=on_end)
+            ):
+                break
+            start = end
+        return start
 
     def learn_get(self, data: bytes, token: bytes | None) -> None:
         """Remembers the GET that `data` was, with that token."""
@@ -66,5 +77,5 @@ class ShortWay:
             self._get_tail, self._get_token = tail, token
 
     def learn_put(self, data: bytes, token: bytes | None) -> None:
-        """Remembers the PUT that `data` was, with that token; forgets the one before it."""
+        """Remembers the PUT that `data` began with, with that token; forgets the one before it."""
         self._put, self.put_token = RepeatedPut.learn(data), token

@@ -26,14 +26,13 @@ _PLAIN_SECONDS: Final = 0.01  # for so long the same head serves, if the map sta
 class PutInHand:
     """A put that went the short way; implements `PlainPut`."""
 
-    __slots__ = ("_log", "_started", "_writes", "abandonable", "future")
+    __slots__ = ("_log", "_started", "_writes", "future")
 
     def __init__(self, writes: "Writes", log: LogIdentity, started: float, written: Promise[WriteResult]) -> None:
         self._writes = writes
         self._log = log
         self._started = started
         self.future = written
-        self.abandonable = False
 
     def finish_plain(self) -> bytes | None:
         """See `PlainPut`."""
@@ -145,7 +144,7 @@ class Writes:
         self._counters.write_seconds.observe(now - started)
         self._counters.plain_puts += 1
         position = self._follower.lag.position
-        if self._plain_position != position or now >= self._plain_until or self._plain_log != log:
+        if self._plain_position != position or now >= self._plain_until or self._plain_log is not log:
             self._build_plain_answer(log, until=now + _PLAIN_SECONDS)
         return self._plain_answer % (offset, offset)
 

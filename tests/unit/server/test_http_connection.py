@@ -21,8 +21,6 @@ pytestmark = pytest.mark.asyncio
 class ScriptedPut:
     """A put that is answered as the test says: plainly with its body, at length, with a problem, or with a bug."""
 
-    abandonable = False
-
     def __init__(self, body: bytes) -> None:
         self.body = body
         self.future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -61,8 +59,8 @@ class ScriptedHandler:
         return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain" if target == b"/plain" else None
 
     def plain_put(self, target: bytes, body: bytes) -> PlainPut | None:
-        """Takes PUTs of `/plain`, which the test ends."""
-        if target != b"/plain":
+        """Takes PUTs of `/plain` and of what begins so, which the test ends."""
+        if not target.startswith(b"/plain"):
             return None
         self.puts.append(ScriptedPut(body))
         return self.puts[-1]
@@ -309,8 +307,108 @@ async def test_what_comes_behind_a_plain_put_waits_for_its_answer() -> None:
     handler.puts[0].future.set_result("plain")
     await turn()
     assert transport.output.index(b"value") < transport.output.index(b"now")
+    assert transport.output.count(b"HTTP/1.1 200 OK") == 3
+    assert handler.handled == [b"/now", b"/plain"]
+    handler.puts[1].future.set_result("plain")
+    await turn()
     assert transport.output.count(b"HTTP/1.1 200 OK") == 4
-    assert handler.handled == [b"/now", b"/plain", b"/plain"]
+
+
+def puts(count: int, *, first: int = 0) -> list[bytes]:
+    """PUTs of as many keys, with bodies that tell them apart."""
+    return [request("PUT", f"/plain-{n}", body=b"<%d>" % n) for n in range(first, first + count)]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["parsed", "recognised"])
+async def test_plain_puts_of_one_read_are_begun_together_and_answered_in_one_write(*, known: bool) -> None:
+    handler, connection, transport = connect()
+    if known:
+        connection.data_received(PUT)
+        handler.puts.pop().future.set_result("plain")
+        await turn()
+        transport.written.clear()
+    connection.data_received(b"".join(puts(20)))
+    assert [put.body for put in handler.puts] == [b"<%d>" % n for n in range(20)]
+    for put in handler.puts:
+        put.future.set_result("plain")
+    await turn()
+    assert len(transport.written) == 1
+    assert transport.output.split(b"\r\n\r\n")[1][:3] == b"<0>"
+    assert [transport.output.index(b"<%d>" % n) for n in range(20)] == sorted(
+        transport.output.index(b"<%d>" % n) for n in range(20)
+    )
+    assert handler.handled == []
+
+
+async def test_a_put_that_ends_early_is_answered_in_its_turn() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(b"".join(puts(3)))
+    handler.puts[2].future.set_result("plain")
+    handler.puts[1].future.set_result("otherwise")
+    await turn()
+    assert transport.output == b""
+    handler.puts[0].future.set_result("plain")
+    await turn()
+    assert transport.output.index(b"<0>") < transport.output.index(b"at length") < transport.output.index(b"<2>")
+
+
+async def test_a_key_has_one_put_in_hand_and_the_next_one_of_it_waits_with_all_behind_it() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(PUT)
+    handler.puts.pop().future.set_result("plain")
+    await turn()
+    connection.data_received(b"".join([*puts(2), *puts(1), *puts(1, first=7)]))
+    assert [put.body for put in handler.puts] == [b"<0>", b"<1>"]
+    handler.puts[0].future.set_result("plain")
+    await turn()
+    assert [put.body for put in handler.puts] == [b"<0>", b"<1>", b"<0>", b"<7>"]
+    for put in handler.puts[1:]:
+        put.future.set_result("plain")
+    await turn()
+    assert transport.output.count(b"HTTP/1.1 200 OK") == 5
+    assert handler.handled == []
+
+
+async def test_the_last_of_several_puts_ends_a_connection_that_is_to_end() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(b"".join(puts(3)))
+    connection.finish()
+    for put in handler.puts[:2]:
+        put.future.set_result("otherwise")
+    await turn()
+    assert not transport.ended
+    assert b"Connection: close" not in transport.output
+    handler.puts[2].future.set_result("plain")
+    await turn()
+    assert transport.output.count(b"Connection: close") == 1
+    assert transport.ended
+
+
+async def test_a_bug_in_one_of_several_puts_ends_the_connection_and_the_others_are_carried_out() -> None:
+    handler, connection, transport = connect()
+    connection.data_received(b"".join(puts(3)))
+    for put, end in zip(handler.puts, ("bug", "plain", "plain"), strict=True):
+        put.future.set_result(end)
+    await turn()
+    assert transport.output.count(b"HTTP/1.1 ") == 1
+    assert transport.ended
+
+
+async def test_more_puts_than_one_connection_may_have_in_hand_wait() -> None:
+    handler, connection, transport = connect()
+    for data in (*puts(70), request("PUT", "/plain-large", body=b"x" * 20_000)):
+        connection.data_received(data)
+    assert len(handler.puts) == 64
+    for put in handler.puts:
+        put.future.set_result("plain")
+    await turn()
+    assert len(handler.puts) == 70
+    for put in handler.puts[64:]:
+        put.future.set_result("plain")
+    await turn()
+    handler.puts[70].future.set_result("plain")  # so large a one goes alone
+    await turn()
+    assert transport.output.count(b"HTTP/1.1 200 OK") == 71
 
 
 class NotingHandler(ScriptedHandler):
