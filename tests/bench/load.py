@@ -70,13 +70,15 @@ def build() -> None:
     build_go(SOURCE, PROGRAM)
 
 
-def drive(url: str, operation: Operation, *, connections: int, seconds: float, keys: int = KEYS) -> Load:
-    """Keeps one request under way on each connection; several targets, with commas between, share the connections.
+def drive(
+    url: str, operation: Operation, *, connections: int, seconds: float, keys: int = KEYS, depth: int = 1
+) -> Load:
+    """Keeps `depth` requests under way on each connection; several targets, with commas between, share the connections.
 
     Raises:
         BenchError: A request failed: such a figure is void.
     """
-    size = ["-connections", str(connections), "-seconds", str(seconds), "-keys", str(keys)]
+    size = ["-connections", str(connections), "-depth", str(depth), "-seconds", str(seconds), "-keys", str(keys)]
     report = _run(["-target", url, "-operation", operation, *size], timeout_seconds=seconds + 60)
     if report["errors"]:
         raise BenchError(f"{report['errors']} connections of {url} met errors: {report['firstError']}")
@@ -194,6 +196,7 @@ def compare_loads(pairs: Sequence[tuple[Load, Load]], *, name: str, title: str, 
     )
 
 
-def connections_text(connections: int) -> str:
-    """So many connections, in words for a title."""
-    return f"{connections:,} connection{'s' if connections > 1 else ''}"
+def connections_text(connections: int, depth: int = 1) -> str:
+    """So many connections, and requests under way on each, in words for a title."""
+    clients = f"{connections * depth:,} clients over " if depth > 1 else ""
+    return f"{clients}{connections:,} connection{'s' if connections > 1 else ''}"

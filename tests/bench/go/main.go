@@ -4,6 +4,7 @@
 //	load -target etcd://127.0.0.1:2379 -operation put -connections 64 -seconds 8
 //	load -target http://127.0.0.1:8080 -operation get -connections 64 -seconds 8
 //	load -target http://127.0.0.1:8080,http://127.0.0.1:8081 -operation put -connections 64 -seconds 8
+//	load -target http://127.0.0.1:8080 -operation put -connections 100 -depth 10 -seconds 8
 //	load -target http://127.0.0.1:8080 -other http://127.0.0.1:8081 -operation visible -seconds 5
 //	load -target http://127.0.0.1:8080,http://127.0.0.1:8081 -operation watch -connections 16 -keys-prefix run-
 package main
@@ -29,6 +30,7 @@ type settings struct {
 	other       string
 	operation   string
 	connections int
+	depth       int
 	seconds     float64
 	warmUp      float64
 	keys        int
@@ -37,7 +39,7 @@ type settings struct {
 	pause       time.Duration
 }
 
-// A client has one connection of its own, and is used by one goroutine.
+// A client has one connection of its own, and is used by as many goroutines at a time as may have a request under way.
 type client interface {
 	// do carries out one operation on the key with that number, and returns when it is answered.
 	do(ctx context.Context, key int) error
@@ -62,7 +64,8 @@ func main() {
 	flag.StringVar(&s.target, "target", "", "etcd://host:port or http://host:port; several, with commas between, share the connections")
 	flag.StringVar(&s.other, "other", "", "visible: the replica that is read")
 	flag.StringVar(&s.operation, "operation", "put", "put, get, get-linearizable, fill, visible or watch")
-	flag.IntVar(&s.connections, "connections", 1, "connections, each with one request under way")
+	flag.IntVar(&s.connections, "connections", 1, "connections")
+	flag.IntVar(&s.depth, "depth", 1, "requests under way on each connection; over HTTP, more than one are pipelined")
 	flag.Float64Var(&s.seconds, "seconds", 5, "how long is measured")
 	flag.Float64Var(&s.warmUp, "warm-up", 1, "seconds before that, not counted")
 	flag.IntVar(&s.keys, "keys", 1_000_000, "keys, of 20 bytes, from which each request takes one at random")
@@ -101,10 +104,13 @@ func connect(s settings, number int) (client, error) {
 	if target.Scheme == "etcd" {
 		return connectEtcd(target.Host, s)
 	}
+	if s.depth > 1 {
+		return connectPipeline(target.Host, s)
+	}
 	return connectHTTP(target.Host, s)
 }
 
-// measure keeps one request under way on each connection, first to warm up and then for the time that counts.
+// measure keeps so many requests under way on each connection, first to warm up and then for the time that counts.
 func measure(s settings) (report, error) {
 	clients := make([]client, s.connections)
 	for i := range clients {
@@ -118,25 +124,26 @@ func measure(s settings) (report, error) {
 			return report{}, fmt.Errorf("connection %d: %w", i, err)
 		}
 	}
-	if _, err := drive(clients, s.keys, s.warmUp); err != nil {
+	if _, err := drive(clients, s, s.warmUp); err != nil {
 		return report{}, err
 	}
-	return drive(clients, s.keys, s.seconds)
+	return drive(clients, s, s.seconds)
 }
 
-func drive(clients []client, keys int, seconds float64) (report, error) {
+func drive(clients []client, s settings, seconds float64) (report, error) {
 	var stop atomic.Bool
 	var workers sync.WaitGroup
-	latencies := make([][]time.Duration, len(clients))
-	failures := make([]error, len(clients))
+	latencies := make([][]time.Duration, len(clients)*s.depth)
+	failures := make([]error, len(latencies))
 	cpu, begin := cpuSeconds(), time.Now()
-	for i, c := range clients {
+	for i := range latencies {
+		c := clients[i%len(clients)]
 		workers.Go(func() {
 			seen := make([]time.Duration, 0, 1<<16)
 			for !stop.Load() {
 				sent := time.Now()
-				if err := c.do(context.Background(), rand.IntN(keys)); err != nil {
-					failures[i] = err // this connection sends no more: a benchmark with errors is void
+				if err := c.do(context.Background(), rand.IntN(s.keys)); err != nil {
+					failures[i] = err // this one sends no more: a benchmark with errors is void
 					break
 				}
 				seen = append(seen, time.Since(sent))

@@ -9,8 +9,9 @@ def test_every_case_has_a_name_of_its_own() -> None:
 
 
 def test_a_led_store_is_held_to_its_targets_alone_and_with_three_of_each() -> None:
-    targets = {(case.size, case.connections): str(case.target) for case in puts.LED if case.target is not None}
-    assert targets == {(size, n): bound for size in (1, 3) for n, bound in ((64, "≥ 1.5"), (1000, "≥ 3"))}
+    targets = {(one.size, one.connections, one.depth): str(one.target) for one in puts.LED if one.target is not None}
+    bounds = {(64, 1): "≥ 1.5", (1000, 1): "≥ 3", (100, 10): "≥ 3"}
+    assert targets == {(size, *clients): bound for size in (1, 3) for clients, bound in bounds.items()}
 
 
 def test_twenty_crashes_and_twenty_hand_overs_are_seen() -> None:
