@@ -3,15 +3,17 @@
 Most clients send their next write when the last one is answered. So those of the last batch are about to write again
 when it ends, and others came meanwhile: without a wait the two would take turns for ever, with two half batches in
 the place of one. PostgreSQL has `commit_delay` and `commit_siblings` for this. Here the last batch tells how many to
-wait for, and one that did not get them expects fewer.
+wait for, and for how long at most: no longer than it was itself on its way, so that no write's time is more than
+doubled. One that did not get those it waited for expects fewer.
 """
 
 import asyncio
 from typing import Final
 
-_SECONDS: Final = 0.001
-_WRITES_MOST: Final = 64
-"""No batch waits for more than these: what larger ones would save is less than what waiting costs."""
+_LEAST_SECONDS: Final = 0.001
+_MOST_SECONDS: Final = 0.008
+_WRITES_MOST: Final = 480
+"""No batch waits for more than these, which is nearly as many as one may have."""
 
 
 class Gathering:
@@ -25,9 +27,14 @@ class Gathering:
         self._wake = wake
         self._expected = 0
         self._awaited = 0
+        self._seconds = _LEAST_SECONDS
 
-    def note_batch(self, writes: int, *, queued: int) -> None:
-        """Takes in that a batch of so many writes is about to be answered, while `queued` wait for the next one."""
+    def note_batch(self, writes: int, *, queued: int, seconds: float) -> None:
+        """Takes in that a batch of so many writes is about to be answered, while `queued` wait for the next one.
+
+        `seconds` is how long it was on its way.
+        """
+        self._seconds = min(max(seconds, _LEAST_SECONDS), _MOST_SECONDS)
         self._expected = min((writes + queued) * 15 // 16, _WRITES_MOST) if writes > 1 else 0
 
     def lacks(self, queued: int) -> bool:
@@ -43,7 +50,7 @@ class Gathering:
         """Returns when those expected have come, when a moment is over, or when something else is to be done."""
         self._awaited, self._expected = self._expected, 0
         self._wake.clear()
-        timer = asyncio.get_running_loop().call_later(_SECONDS, self._wake.set)
+        timer = asyncio.get_running_loop().call_later(self._seconds, self._wake.set)
         try:
             await self._wake.wait()
         finally:

@@ -370,7 +370,8 @@ class Lead:
         self.counters.beats += len(entries) == 1
         self.counters.records += len(entries) - 1
         listener.on_committed(started=started)
-        self._gathering.note_batch(len(batch.riders), queued=len(self._queue))
+        seconds = self._clock() - started
+        self._gathering.note_batch(len(batch.riders), queued=len(self._queue), seconds=seconds)
         self.outcomes.settle(batch, base)  # its callers run in the loop's next turn, when the map has it
         return None if self._follower.apply_acknowledged(base, entries) else last
 

@@ -35,31 +35,31 @@ async def waited_seconds(gathered: Gathering) -> float:
         (32, 32, 59, True),
         (32, 32, 60, False),  # some client may have gone meanwhile
         (2, 0, 1, False),
-        (500, 500, 64, False),  # a crowd is not waited for
-        (500, 10, 63, True),
+        (500, 500, 480, False),  # no more than fit into one batch
+        (500, 10, 477, True),
     ],
 )
 def test_about_as_many_are_expected_as_were_answered_or_waited(
     writes: int, queued: int, then: int, lacks: bool
 ) -> None:
     gathered, _ = gathering()
-    gathered.note_batch(writes, queued=queued)
+    gathered.note_batch(writes, queued=queued, seconds=0)
     assert gathered.lacks(then) == lacks
 
 
 def test_a_lone_client_never_waits() -> None:
     gathered, _ = gathering()
     assert not gathered.lacks(1)
-    gathered.note_batch(1, queued=0)
+    gathered.note_batch(1, queued=0, seconds=0)
     assert not gathered.lacks(1)
-    gathered.note_batch(1, queued=30)  # those are there already, and the one alone is not worth it
+    gathered.note_batch(1, queued=30, seconds=0)  # those are there already, and the one alone is not worth it
     assert not gathered.lacks(30)
 
 
 def test_the_wait_ends_when_those_expected_have_come() -> None:
     async def main() -> None:
         gathered, wake = gathering()
-        gathered.note_batch(8, queued=0)
+        gathered.note_batch(8, queued=0, seconds=MOMENT)
         waiting = asyncio.create_task(waited_seconds(gathered))
         await asyncio.sleep(MOMENT / 2)
         gathered.note_arrival(6)
@@ -71,11 +71,16 @@ def test_the_wait_ends_when_those_expected_have_come() -> None:
     run(main())
 
 
-def test_clients_that_do_not_come_cost_a_moment_and_are_expected_no_more() -> None:
+@pytest.mark.parametrize(
+    ("took", "waits"), [(0.0001, MOMENT), (0.003, 0.003), (5.0, 0.008)], ids=["quick", "as usual", "slow"]
+)
+def test_clients_that_do_not_come_cost_no_more_than_the_last_batch_and_are_expected_no_more(
+    took: float, waits: float
+) -> None:
     async def main() -> None:
         gathered, _ = gathering()
-        gathered.note_batch(8, queued=0)
-        assert await waited_seconds(gathered) == pytest.approx(MOMENT)
+        gathered.note_batch(8, queued=0, seconds=took)
+        assert await waited_seconds(gathered) == pytest.approx(waits)
         assert not gathered.lacks(1)
 
     run(main())
@@ -84,7 +89,7 @@ def test_clients_that_do_not_come_cost_a_moment_and_are_expected_no_more() -> No
 def test_other_work_ends_the_wait() -> None:
     async def main() -> None:
         gathered, wake = gathering()
-        gathered.note_batch(8, queued=0)
+        gathered.note_batch(8, queued=0, seconds=MOMENT)
         asyncio.get_running_loop().call_later(MOMENT / 4, wake.set)
         assert await waited_seconds(gathered) == pytest.approx(MOMENT / 4)
 
