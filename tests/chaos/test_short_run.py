@@ -94,8 +94,8 @@ async def test_a_run_whose_nemesis_does_nothing_fails_however_good_all_else_is(
     environment: Environment, say: Say, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def do_nothing(scene: Scene) -> None:
+        # It waits for nothing either: on a busy machine something may befall a write by itself meanwhile.
         scene.note("SIGKILL nobody")
-        await scene.until_steady()
 
     monkeypatch.setitem(NEMESES, "kill-leader", Nemesis("kill-leader", do_nothing))
     folder, nemeses = RESULTS / "no-trouble", ["kill-leader"]
