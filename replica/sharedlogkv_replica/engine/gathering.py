@@ -3,15 +3,16 @@
 Most clients send their next write when the last one is answered. So those of the last batch are about to write again
 when it ends, and others came meanwhile: without a wait the two would take turns for ever, with two half batches in
 the place of one. PostgreSQL has `commit_delay` and `commit_siblings` for this. Here the last batch tells how many to
-wait for, and for how long at most: no longer than it was itself on its way, so that no write's time is more than
-doubled. One that did not get those it waited for expects fewer.
+wait for, and for how long at most: a millisecond, and one more for every 64 of them, which is about what it takes to
+hear them all; but no longer than it was itself on its way, so that no write's time is more than doubled. One that did
+not get those it waited for expects fewer.
 """
 
 import asyncio
 from typing import Final
 
-_LEAST_SECONDS: Final = 0.001
-_MOST_SECONDS: Final = 0.008
+_SECONDS: Final = 0.001
+_WRITES_A_MOMENT: Final = 64
 _WRITES_MOST: Final = 480
 """No batch waits for more than these, which is nearly as many as one may have."""
 
@@ -27,15 +28,15 @@ class Gathering:
         self._wake = wake
         self._expected = 0
         self._awaited = 0
-        self._seconds = _LEAST_SECONDS
+        self._seconds = _SECONDS
 
     def note_batch(self, writes: int, *, queued: int, seconds: float) -> None:
         """Takes in that a batch of so many writes is about to be answered, while `queued` wait for the next one.
 
         `seconds` is how long it was on its way.
         """
-        self._seconds = min(max(seconds, _LEAST_SECONDS), _MOST_SECONDS)
         self._expected = min((writes + queued) * 15 // 16, _WRITES_MOST) if writes > 1 else 0
+        self._seconds = max(_SECONDS, min(seconds, _SECONDS * (1 + self._expected // _WRITES_A_MOMENT)))
 
     def lacks(self, queued: int) -> bool:
         """Whether more than those that wait are likely to come at once."""

@@ -72,15 +72,17 @@ def test_the_wait_ends_when_those_expected_have_come() -> None:
 
 
 @pytest.mark.parametrize(
-    ("took", "waits"), [(0.0001, MOMENT), (0.003, 0.003), (5.0, 0.008)], ids=["quick", "as usual", "slow"]
+    ("writes", "took", "waits"),
+    [(64, 0.0001, 1), (64, 0.003, 1), (200, 5.0, 3), (500, 0.005, 5), (500, 5.0, 8)],
+    ids=["few, quick", "few", "some, slow", "a crowd", "a crowd, slow"],
 )
-def test_clients_that_do_not_come_cost_no_more_than_the_last_batch_and_are_expected_no_more(
-    took: float, waits: float
+def test_clients_that_do_not_come_cost_a_moment_and_no_more_than_the_last_batch_and_are_expected_no_more(
+    writes: int, took: float, waits: int
 ) -> None:
     async def main() -> None:
         gathered, _ = gathering()
-        gathered.note_batch(8, queued=0, seconds=took)
-        assert await waited_seconds(gathered) == pytest.approx(waits)
+        gathered.note_batch(writes, queued=0, seconds=took)
+        assert await waited_seconds(gathered) == pytest.approx(waits * MOMENT)
         assert not gathered.lacks(1)
 
     run(main())
