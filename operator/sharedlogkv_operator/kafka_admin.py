@@ -5,6 +5,7 @@ resource's conditions.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -125,21 +126,26 @@ class ConfluentAdmin:
 
     async def describe_topic(self, name: str) -> ObservedTopic | None:
         """See `KafkaAdmin`."""
-        try:
-            description: TopicDescription = await self._call(
+        description: TopicDescription | None = None
+        with contextlib.suppress(_TopicUnknown):
+            description = await self._call(
                 "describe_topics",
                 lambda client: client.describe_topics(
                     TopicCollection([name]), request_timeout=self._request_seconds, include_authorized_operations=True
                 )[name],
                 topic=name,
             )
-            resource = ConfigResource(ResourceType.TOPIC, name)
+        # Asked of a topic that is not there too: without this right one could be created, and then not be known again.
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        try:
             entries: Mapping[str, ConfigEntry] = await self._call(
                 "describe_configs",
                 lambda client: client.describe_configs([resource], request_timeout=self._request_seconds)[resource],
                 topic=name,
             )
         except _TopicUnknown:
+            return None
+        if description is None:  # it has come into being meanwhile
             return None
         return ObservedTopic(
             id=str(description.topic_id).translate(URL_ALPHABET),

@@ -25,6 +25,7 @@ from confluent_kafka.admin import (
 
 from sharedlogkv_replica.log.kafka_security import KafkaSecurity
 from tests.support.environment import EnvironmentIncomplete
+from tests.support.waiting import wait_until
 
 Right = tuple[str, str]
 """A resource's type and an operation, as docs/reference.md and Kafka's tools name them."""
@@ -121,6 +122,9 @@ class SecuredKafka:
         answers = self._admin.create_acls(bindings) if bindings else {}
         for answer in answers.values():
             answer.result(ANSWER_SECONDS)
+        wait_until(
+            lambda: self._find_acls(user).issuperset(bindings), what="the rights", timeout_seconds=ANSWER_SECONDS
+        )
 
     def revoke(self, user: User, topic: str, rights: Iterable[Right] = LEAST_RIGHTS) -> None:
         """Takes them away again."""
@@ -133,6 +137,24 @@ class SecuredKafka:
         ]
         for answer in self._admin.delete_acls(filters).values():
             answer.result(ANSWER_SECONDS)
+        wait_until(
+            lambda: self._find_acls(user).isdisjoint(bindings),
+            what="the end of the rights",
+            timeout_seconds=ANSWER_SECONDS,
+        )
+
+    def _find_acls(self, user: User) -> set[AclBinding]:
+        """What the brokers know: the controller, which answers a change, is some moments ahead of them."""
+        every = AclBindingFilter(
+            ResourceType.ANY,
+            None,  # type: ignore[arg-type] # any, which the stubs forget
+            ResourcePatternType.ANY,
+            user.principal,
+            None,  # type: ignore[arg-type] # as above
+            AclOperation.ANY,
+            AclPermissionType.ANY,
+        )
+        return set(self._admin.describe_acls(every).result(ANSWER_SECONDS))
 
     def issue_certificate(self, name: str, folder: Path) -> None:
         """Writes tls.key and tls.crt for that name, signed by an authority below the brokers', in a chain with it."""

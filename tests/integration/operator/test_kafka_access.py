@@ -202,6 +202,9 @@ async def test_a_missing_right_is_told_with_the_command_that_grants_it(site: Sit
     site.kafka.grant(user, site.topic)
     await site.reconcile()
     assert await site.condition("TopicReady") == ("True", "TopicBound"), await site.message()
+    body = await site.read()
+    assert body is not None
+    assert body["status"]["topic"]["origin"] == "Created", "no topic is made that is not known for its own"
 
 
 async def test_a_right_that_is_taken_away_later_is_told_and_leaves_the_replicas(site: Site) -> None:
