@@ -33,7 +33,8 @@ class Deadlines(Generic[T]):
         self._open: dict[T, None] = {}
         self._newest = float("-inf")  # the latest deadline so far
         self._is_sorted = True
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0  # when the timer looks; uvloop's can't be asked where that is past already
 
     def __len__(self) -> int:
         return len(self._open)
@@ -52,9 +53,9 @@ class Deadlines(Generic[T]):
             self._newest = deadline
         else:
             self._is_sorted = False
-        if self._timer is None or self._timer.when() > deadline:
+        if self._timer is None or self._due > deadline:
             self.stop()
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._look)
+            self._look_at(deadline)
 
     def discard(self, item: T) -> None:
         """Ends `item`, unless that has happened already."""
@@ -66,6 +67,10 @@ class Deadlines(Generic[T]):
             self._timer.cancel()
             self._timer = None
 
+    def _look_at(self, due: float) -> None:
+        self._due = due
+        self._timer = asyncio.get_running_loop().call_at(due, self._look)
+
     def _look(self) -> None:
         loop = asyncio.get_running_loop()
         now, late, self._timer = loop.time(), [], None
@@ -74,7 +79,7 @@ class Deadlines(Generic[T]):
             self._is_sorted = True
         for item in self._open:
             if item.deadline > now:
-                self._timer = loop.call_at(item.deadline, self._look)
+                self._look_at(item.deadline)
                 break
             late.append(item)
         for item in late:

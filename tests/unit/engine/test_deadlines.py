@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 
 import pytest
+import uvloop
 
 from sharedlogkv_replica.engine.deadlines import Deadlines
 from tests.support import virtual_time
@@ -82,3 +83,15 @@ def test_once_stopped_it_tells_nobody_until_something_is_added() -> None:
         assert len(told) == 3
 
     run(main())
+
+
+def test_a_deadline_that_is_past_already_is_told_soon_on_the_loop_that_replicas_run_on_and_later_ones_in_time() -> None:
+    """A process that was stopped finds deadlines past; and uvloop gives another kind of handle for these."""
+
+    async def main() -> None:
+        _, _, told = open_at(-1.0, -2.0, 0.02)
+        assert told == []
+        await asyncio.sleep(0.1)
+        assert [due for due, _ in told] == pytest.approx([-2.0, -1.0, 0.02])
+
+    uvloop.run(main())
