@@ -147,7 +147,7 @@ class SecuredKafka:
         """What the brokers know: the controller, which answers a change, is some moments ahead of them."""
         every = AclBindingFilter(
             ResourceType.ANY,
-            None,  # type: ignore[arg-type] # any, which the stubs forget
+            None,  # type: ignore[arg-type] # None stands for any; the stubs want a string
             ResourcePatternType.ANY,
             user.principal,
             None,  # type: ignore[arg-type] # as above

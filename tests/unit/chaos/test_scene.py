@@ -1,14 +1,13 @@
 """Evidence: a nemesis that disturbed nothing must not pass for one that did."""
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.chaos.history import Recorder
 from tests.chaos.scene import DidNotBite, Scene
+from tests.support.bare_scene import bare_scene
 
 pytestmark = pytest.mark.asyncio
 SHORT_SECONDS = 0.05
@@ -24,19 +23,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 @pytest.fixture
 def scene(recorder: Recorder) -> Scene:
     """A scene without brokers and replicas."""
-    nothing: Any = None
-    return Scene(
-        testbed="",
-        kafka=nothing,
-        brokers=0,
-        topic="t",
-        replicas=[],
-        recorder=recorder,
-        watch=nothing,
-        chance=random.Random(0),
-        has_leader=True,
-        say=lambda _: None,
-    )
+    return bare_scene(recorder)
 
 
 async def test_where_the_evidence_does_not_come_the_nemesis_did_not_bite(scene: Scene) -> None:

@@ -1,11 +1,9 @@
 """A run proves something only if each of its nemeses disturbed something: the whole run fails where one did not."""
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -16,6 +14,7 @@ from tests.chaos.log_watch import Seen
 from tests.chaos.nemeses import Nemesis
 from tests.chaos.scene import OUTAGE_SECONDS, DidNotBite, Scene
 from tests.chaos.trouble import Report, make_trouble, order
+from tests.support.bare_scene import bare_scene
 
 pytestmark = pytest.mark.asyncio
 Act = Callable[[Scene], None]
@@ -24,21 +23,8 @@ Act = Callable[[Scene], None]
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     """A scene without brokers and replicas, in which clients write and are answered."""
-    nothing: Any = None
-    watch: Any = SimpleNamespace(seen=[])
     with Recorder(tmp_path / "history.jsonl") as recorder:
-        yield Scene(
-            testbed="",
-            kafka=nothing,
-            brokers=0,
-            topic="t",
-            replicas=[],
-            recorder=recorder,
-            watch=watch,
-            chance=random.Random(0),
-            has_leader=True,
-            say=lambda _: None,
-        )
+        yield bare_scene(recorder, watch=SimpleNamespace(seen=[]))
 
 
 def write(scene: Scene, outcome: EndKind = "ok", *, after_seconds: float = 0.0) -> None:
