@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.bench import (
@@ -37,7 +37,7 @@ from tests.bench.programs import find_program
 from tests.bench.site import Site
 from tests.support.commands import run
 
-MEASUREMENTS: dict[str, Callable[[Site], list[Figure]]] = {
+MEASUREMENTS: dict[str, Callable[[Site], Iterable[Figure]]] = {
     "reads": reads.measure,
     "replay": replay.measure,
     "led-puts": puts.measure_led,

@@ -1,6 +1,8 @@
 """Programs under measurement: started on a processor of their choice, watched, and ended."""
 
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -12,6 +14,8 @@ from typing import Self
 
 from tests.bench.errors import BenchError
 from tests.support.waiting import wait_until
+
+_SERVER_PORTS = range(10_000, 32_768)  # below those that Linux gives to clients
 
 SERVER_CORE = 0
 CLIENT_CORE = 1
@@ -170,7 +174,13 @@ def _resident_bytes(pid: int) -> int:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback that nobody listens at, and that no client gets by chance before it is listened at.
+
+    Raises:
+        BenchError: None was found.
+    """
+    for port in random.sample(_SERVER_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise BenchError("no port is free")
