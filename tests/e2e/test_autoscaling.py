@@ -124,6 +124,13 @@ def lags(store: Store) -> list[float]:
         return [client.request("GET", "/status").json()["log"]["lagSeconds"] for client in clients]
 
 
+def reads_a_second(readers: Readers, *, seconds: float = 8) -> float:
+    """Return how many reads are answered a second, as measured for so long."""
+    answered = readers.answered
+    time.sleep(seconds)
+    return (readers.answered - answered) / seconds
+
+
 def annotate(store: Store, *annotations: str) -> None:
     """Set annotations of the store's resource, or remove those that end in `-`."""
     store.cluster.kubectl("annotate", "slkv", store.name, *annotations, namespace=store.namespace)
@@ -170,7 +177,10 @@ def kill_operator(cluster: Cluster) -> None:
 def test_reads_add_replicas_and_their_end_takes_them_away_without_a_failed_read_also_by_an_operator_that_was_killed(
     make_scaled: Callable[..., Store], environment: Environment, cluster: Cluster
 ) -> None:
-    """Also a lag that comes of the reads ends thereby, and whoever leads by then stays, though it came later."""
+    """Also a lag that comes of the reads ends thereby, and whoever leads by then stays, though it came later.
+
+    The readers ask for a fifth more than one replica can answer, which is little for three, beside the writes.
+    """
     store = make_scaled(
         replicas=1, minReplicas=1, maxReplicas=3, targetLagSeconds=TARGET_LAG_SECONDS, write_mode="Leader"
     )
@@ -180,13 +190,15 @@ def test_reads_add_replicas_and_their_end_takes_them_away_without_a_failed_read_
     annotate(store, "sharedlog.dev/pause-scaling=true")
     with Readers(connect, "/v1/kv/key-0001", clients=1, rest=0.05) as few:
         with (
-            Readers(connect, PAGE, clients=12) as many,
+            Readers(connect, PAGE, clients=48) as many,
             writing(environment, store, rate=500) as pace,
         ):
+            many.rest = len(many) / (1.2 * reads_a_second(many))
 
             def is_behind() -> bool:
-                pace.rate *= 1.1
-                return min(lags(store)) > TARGET_LAG_SECONDS
+                (lag,) = lags(store)
+                pace.rate *= 1.1 if lag < TARGET_LAG_SECONDS / 4 else 1.02  # not far beyond what one can do
+                return lag > TARGET_LAG_SECONDS
 
             wait_until(is_behind, what="it falls behind", timeout_seconds=150, every_seconds=1)
             print(f"beside the reads one replica fell behind {pace.rate:.0f} records a second")
@@ -199,7 +211,7 @@ def test_reads_add_replicas_and_their_end_takes_them_away_without_a_failed_read_
             wait_until(
                 lambda: max(lags(store)) < TARGET_LAG_SECONDS,
                 what="all catch up, under the same load",
-                timeout_seconds=90,
+                timeout_seconds=120,
                 every_seconds=0.5,
             )
         resource = store.await_ready()

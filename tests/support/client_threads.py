@@ -16,6 +16,10 @@ class ClientThreads:
             threading.Thread(target=client, name=f"{name}-{number}") for number, client in enumerate(clients)
         ]
 
+    def __len__(self) -> int:
+        """How many clients there are."""
+        return len(self._threads)
+
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()

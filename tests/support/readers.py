@@ -16,7 +16,11 @@ READS_PER_CONNECTION = 5
 
 
 class Readers(ClientThreads):
-    """Readers of one path, running while the context lasts."""
+    """Readers of one path, running while the context lasts.
+
+    Attributes:
+        rest: For how many seconds each rests between two reads; may be changed at any time.
+    """
 
     def __init__(
         self,
@@ -26,14 +30,14 @@ class Readers(ClientThreads):
         clients: int,
         rest: float = 0.0,
     ) -> None:
-        """Reads `path` by `clients` clients, each of which rests for `rest` seconds between two reads.
+        """Reads `path` by `clients` clients.
 
         `connect` yields a client that has no connection yet.
         """
         super().__init__("reader", [self._run] * clients)
         self._connect = connect
         self._path = path
-        self._rest = rest
+        self.rest = rest
         self.answered = 0
         self.retried: Counter[str] = Counter()
         self.failures: list[object] = []
@@ -42,7 +46,7 @@ class Readers(ClientThreads):
         while not self._stop.is_set():
             with self._connect() as client:
                 for number in range(READS_PER_CONNECTION):
-                    if self._stop.wait(self._rest):
+                    if self._stop.wait(self.rest):
                         return
                     try:
                         self._judge(client.request("GET", self._path))
