@@ -96,6 +96,7 @@ class Forwarder:
         """
         self._local = local
         self._limits = limits
+        self._leader_seconds = LEADER_SHARE * limits.timeout_seconds  # of a write, as soon as it arrives
         self._dialer = dialer
         self._view = NOBODY
         self._target: _Target = None
@@ -176,9 +177,10 @@ class Forwarder:
         timeout_seconds = self._limits.timeout_seconds
         deadline = loop.time() + timeout_seconds
         self.counters.writes += 1
-        ready = self._ready()
-        if ready and self._target is self._local:
+        target = self._target
+        if target is self._local and not self._probing and not self._waiting:
             return self._write_here(write, deadline)
+        ready = self._ready()
         promise: Promise[WriteResult] = Promise(self._turn)
         pending = _Pending(self, write, promise, deadline, write_bound_bytes(write))
         if not ready:
@@ -189,7 +191,7 @@ class Forwarder:
                 return promise
         self._open.add(pending)
         if ready:
-            self._send(pending, timeout_seconds=timeout_seconds * LEADER_SHARE)
+            self._send(pending, timeout_seconds=self._leader_seconds)
         else:
             self._wait(pending)
             if self._probing:  # it may be the only one that waits, and so the next probe
@@ -198,7 +200,7 @@ class Forwarder:
 
     def _write_here(self, write: Write, deadline: float) -> Promise[WriteResult]:
         """Has this replica's lead take `write`, and passes its promise on."""
-        promise = self._local.write(write, timeout_seconds=self._limits.timeout_seconds * LEADER_SHARE)
+        promise = self._local.write(write, timeout_seconds=self._leader_seconds)
         if not promise.done():
             promise.recover(functools.partial(self._take_back, write, deadline))
         elif (refused := promise.exception()) is not None:

@@ -17,7 +17,7 @@ where it has shut out the leader that sent the batch:
 import asyncio
 from dataclasses import dataclass, field
 
-from sharedlogkv_replica.core.batch_plan import Settled, Verdict
+from sharedlogkv_replica.core.batch_plan import Appended, Settled, Verdict
 from sharedlogkv_replica.core.leadership import LeadershipRecord, Stamp, Term, rules_out
 from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.writes import ConditionFailed, RequestMismatch, Write, WriteResult, Written
@@ -99,9 +99,14 @@ class Outcomes:
     def settle(self, batch: SentBatch, stamp_offset: Offset) -> None:
         """Answers the writes of a batch whose stamp is at `stamp_offset`."""
         self._open.pop((batch.term, batch.number), None)
-        first = Offset(stamp_offset + 1)
+        first, written = Offset(stamp_offset + 1), 0
         for pending, verdict in batch.riders:
-            self.answer(pending, verdict.result if isinstance(verdict, Settled) else verdict.result(first))
+            if not isinstance(verdict, Appended):
+                self.answer(pending, verdict.result if isinstance(verdict, Settled) else verdict.result(first))
+            elif not pending.future.done():
+                written += 1
+                pending.future.set_result(verdict.result(first))
+        self.counters.written += written
 
     def fail(self, batch: SentBatch, error: ReplicaError) -> None:
         """Ends the writes of a batch with `error`."""

@@ -49,14 +49,17 @@ class Promise(Generic[T]):
 
     Args:
         turn: by which its listener is called.
+
+    Attributes:
+        value: its result, for whom it makes no difference why there is none; None without one.
     """
 
-    __slots__ = ("_ended", "_error", "_listener", "_recover", "_result", "_turn")
+    __slots__ = ("_ended", "_error", "_listener", "_recover", "_turn", "value")
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._ended = False
-        self._result: T | None = None
+        self.value: T | None = None
         self._error: BaseException | None = None
         self._listener: Callable[[Promise[T]], object] | None = None
         self._recover: Callable[[Promise[T], BaseException], object] | None = None
@@ -78,7 +81,7 @@ class Promise(Generic[T]):
         assert self._ended, "it has not ended yet"
         if self._error is not None:
             raise self._error
-        return self._result  # type: ignore[return-value] # T itself may be optional
+        return self.value  # type: ignore[return-value] # T itself may be optional
 
     def exception(self) -> BaseException | None:
         """What it ended with instead of a result; None where there is one."""
@@ -90,7 +93,7 @@ class Promise(Generic[T]):
     def set_result(self, result: T) -> None:
         """Ends it."""
         assert not self._ended, "a promise ends once"
-        self._ended, self._result = True, result
+        self._ended, self.value = True, result
         if self._listener is not None:
             self._turn.note(self)
 

@@ -249,13 +249,16 @@ class HttpConnection(asyncio.Protocol):
         """Answers the PUTs in hand that have ended, in order; those behind one that has not wait for it."""
         if self._ended:
             return
-        for put, token in self._puts.pop_ended():
-            is_last = not self._puts and not self._put_request.keep_alive
-            answer = answer_put(put, is_last=is_last)
+        ended = self._puts.pop_ended()
+        if not ended:  # those before it are under way; or it was answered with them
+            return
+        last = None if self._puts or self._put_request.keep_alive else ended[-1][0]
+        for put, token in ended:
+            answer = answer_put(put, is_last=put is last)
             if isinstance(answer, bytes):
                 self._out.append(answer)
             else:
-                self._emit(put_request(token, keep_alive=not is_last), answer)
+                self._emit(put_request(token, keep_alive=put is not last), answer)
         self._reader.since = self._clock.now
         if self._waiting or self._held or self._write_paused or self._read_paused:
             self._advance()

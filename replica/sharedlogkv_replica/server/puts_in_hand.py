@@ -5,7 +5,8 @@ to be committed. RFC 9112 section 9.3.2 asks that what is not safe be not reorde
 time, and everything else waits until none is. The answers leave in order, whatever ends first.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 from typing import Final
 
 from sharedlogkv_replica.server.http_messages import Future, PlainPut, Request, Response
@@ -52,14 +53,19 @@ class PutsInHand:
         put.future.add_done_callback(on_end)
         return True
 
-    def pop_ended(self) -> Iterator[tuple[PlainPut, bytes | None]]:
+    def pop_ended(self) -> list[tuple[PlainPut, bytes | None]]:
         """Removes those that have ended, from the first on, up to one that has not; with their tokens."""
-        puts = self._puts
-        while puts:
-            target = next(iter(puts))
-            if not puts[target][0].future.done():
-                return
-            yield puts.pop(target)
+        puts, ended = self._puts, []
+        for put, token in puts.values():
+            if not put.future.done():
+                break
+            ended.append((put, token))
+        if len(ended) == len(puts):
+            puts.clear()
+        else:
+            for target in list(itertools.islice(puts, len(ended))):
+                del puts[target]
+        return ended
 
     def clear(self) -> None:
         """Forgets all: they are carried out, and nobody is told."""

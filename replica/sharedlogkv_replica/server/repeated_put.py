@@ -8,7 +8,7 @@ that differs in those three alone is plain as well, and needs no parser: where i
 """
 
 import re
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 _HEAD_BYTES: Final = 2048  # remembered by each connection
 _LENGTH_DIGITS: Final = 9  # of a body that comes with its head in one piece: far fewer
@@ -16,16 +16,21 @@ _METHOD: Final = b"PUT /"
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,%d})[ \t]*\r\n" % _LENGTH_DIGITS, re.IGNORECASE)
 
 
-class RepeatedPut(NamedTuple):
+class RepeatedPut:
     """What two PUTs have in common.
 
-    Attributes:
+    Args:
         before: what follows the target, up to the digits of the length.
         after: what follows those, up to the body.
     """
 
-    before: bytes
-    after: bytes
+    __slots__ = ("_after", "_before", "_between", "_body_bytes")
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self._before = before
+        self._after = after
+        self._between = before + b"0" + after  # from the target to the body, in the latest one
+        self._body_bytes = 0  # of the latest one
 
     @classmethod
     def learn(cls, data: bytes) -> Self | None:
@@ -46,19 +51,26 @@ class RepeatedPut(NamedTuple):
 
         The target ends at the first space. Nobody has looked at its bytes yet.
         """
-        before, after = self
         target_end = data.find(b" ", start + len(_METHOD))
-        digits_start = target_end + len(before)
-        if target_end < 0 or not data.startswith(_METHOD, start) or not data.startswith(before, target_end):
+        if target_end < 0 or not data.startswith(_METHOD, start):
             return None
-        digits_end = data.find(after, digits_start, digits_start + _LENGTH_DIGITS + len(after))
-        if digits_end < 0:
+        if not data.startswith(self._between, target_end) and not self._learn_length(data, target_end):
             return None
-        digits = data[digits_start:digits_end]
-        if not digits.isdigit():
-            return None
-        body_start = digits_end + len(after)
-        end = body_start + int(digits)
+        body_start = target_end + len(self._between)
+        end = body_start + self._body_bytes
         if end > len(data):
             return None
         return data[start + 4 : target_end], data[body_start:end], end
+
+    def _learn_length(self, data: bytes, target_end: int) -> bool:
+        """Whether it goes on as ever, but for the length, from `target_end` to the body; takes over the length then."""
+        before, after = self._before, self._after
+        digits_start = target_end + len(before)
+        if not data.startswith(before, target_end):
+            return False
+        digits_end = data.find(after, digits_start, digits_start + _LENGTH_DIGITS + len(after))
+        digits = data[digits_start:digits_end]
+        if digits_end < 0 or not digits.isdigit():
+            return False
+        self._between, self._body_bytes = before + digits + after, int(digits)
+        return True

@@ -58,14 +58,10 @@ class ShortWay:
         repeated, start = self._put, 0
         if repeated is None or len(data) > PIECE_BYTES:
             return start
+        most = min(self._handler.body_limit_bytes, self._limits.bodies_bytes - self._counters.held_body_bytes)
         while (found := repeated.match(data, start)) is not None:
             target, body, end = found
-            size = len(body)
-            if (
-                size > self._handler.body_limit_bytes
-                or self._counters.held_body_bytes + size > self._limits.bodies_bytes
-                or not puts.begin(target, body, self.put_token, on_end=on_end)
-            ):
+            if len(body) > most or not puts.begin(target, body, self.put_token, on_end=on_end):
                 break
             start = end
         return start

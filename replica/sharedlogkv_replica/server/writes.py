@@ -36,11 +36,9 @@ class PutInHand:
 
     def finish_plain(self) -> bytes | None:
         """See `PlainPut`."""
-        written = self.future
-        if written.exception() is None:
-            result = written.result()
-            if isinstance(result, Written) and not result.repeated:
-                return self._writes.finish_plain(self._log, self._started, result.offset)
+        result = self.future.value
+        if isinstance(result, Written) and not result.repeated:
+            return self._writes.finish_plain(self._log, self._started, result.offset)
         return None
 
     def finish(self, written: Promise[WriteResult], /) -> Response:
