@@ -1,8 +1,8 @@
 """Steady load on a store while something happens to it, by clients that retry as a sane one does, and no more.
 
-Each client writes keys of its own and reads every write back with its token. It sends a request again when the
-connection broke, and after a 503 or 504 that asks for it or leaves the outcome open, and counts why; anything else that
-goes wrong is a violation, and ends it.
+Each client writes keys of its own and reads every write back with its token, and again without one, which may find
+any that it wrote. It sends a request again when the connection broke, and after a 503 or 504 that asks for it or leaves
+the outcome open, and counts why; anything else that goes wrong is a violation, and ends it.
 """
 
 import http.client
@@ -18,6 +18,7 @@ from tests.support.replica_http import ReplicaClient, Reply
 
 RETRY_SECONDS = 0.2
 GIVE_UP_SECONDS = 90.0
+NOT_FOUND = 404
 WRITES_PER_CONNECTION = 25  # a new connection may reach another replica
 
 # Why a request was sent again, beside the statuses. A server may close a connection between two requests; one that was
@@ -92,6 +93,9 @@ class Load(ClientThreads):
                         read = sender.send("GET", key, token=token)
                         if read.body != value:
                             raise Violation(f"{key!r} was acknowledged as {value!r} and read back as {read}")
+                        seen = sender.send("GET", key)
+                        if seen.status != NOT_FOUND and int(seen.body) not in range(int(value) % 100, count, 100):
+                            raise Violation(f"{key!r} was last {value!r}, and an eventual read found {seen}")
         except (Violation, OSError, AssertionError) as error:
             record.violation = error
 
@@ -118,7 +122,7 @@ class _Sender:
                 last: object = error
             else:
                 self._is_fresh = False
-                if reply.status in (200, 204):
+                if reply.status in (200, 204) or (reply.status == NOT_FOUND and method == "GET" and token is None):
                     self._record.requests += 1
                     return reply
                 reason = str(reply.status)
