@@ -1,10 +1,11 @@
 """What all benchmarks share: the Kafka to measure on, filled topics, and a folder for what the programs write."""
 
 import functools
+import itertools
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +61,7 @@ class Site:
         """The log in a topic as the replica's configuration names it."""
         return f"kafka://{self.bootstrap_servers}/{topic}"
 
-    def create_topic(self, *, copies: int = 1, **config: str) -> str:
+    def create_topic(self, *, copies: int = 1, partitions: int = 1, config: Mapping[str, str] = TOPIC_CONFIG) -> str:
         """Creates an empty topic with so many copies, of which all but one must be in sync; returns its name.
 
         It goes with the site.
@@ -73,7 +74,9 @@ class Site:
             raise BenchError(f"{copies} brokers are needed, and there are {brokers}: name other measurements")
         topic = f"bench-{uuid.uuid4().hex[:12]}"
         in_sync = {"min.insync.replicas": str(max(1, copies - 1))}
-        self._cluster.create_topic(topic, config={**TOPIC_CONFIG, **in_sync, **config}, replication_factor=copies)
+        self._cluster.create_topic(
+            topic, config={**config, **in_sync}, partitions=partitions, replication_factor=copies
+        )
         self._topics.append(topic)
         return topic
 
@@ -90,16 +93,19 @@ class Site:
         it, for its first ten thousands of requests, which is more than most measurements send.
         """
         self.say(f"warming up the brokers for {_WARM_UP_SECONDS:.0f} s")
-        topic = self.create_topic(copies=min(3, self._cluster.broker_count()))
+        brokers = self._cluster.broker_count()
+        topic = self.create_topic(copies=min(3, brokers), partitions=brokers)  # each of them leads one
         common = {"bootstrap.servers": self.bootstrap_servers, "log_level": 0}
         small = {"linger.ms": 0, "batch.num.messages": _WARM_UP_RECORDS, "enable.idempotence": True}
         producer = Producer(common | small)
         consumer = Consumer(common | {"group.id": topic, "fetch.wait.max.ms": 100})
-        consumer.assign([TopicPartition(topic, 0, 0)])
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(brokers)])
         end = time.monotonic() + _WARM_UP_SECONDS
+        partitions = itertools.cycle(range(brokers))
         while time.monotonic() < end:
+            partition = next(partitions)
             for _ in range(_WARM_UP_RECORDS):
-                producer.produce(topic, value=b"x" * VALUE_BYTES, key=key_name(0), partition=0)
+                producer.produce(topic, value=b"x" * VALUE_BYTES, key=key_name(0), partition=partition)
             while len(producer) > 4 * _WARM_UP_RECORDS:
                 producer.poll(0.01)
             consumer.consume(1000, 0)

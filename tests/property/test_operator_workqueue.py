@@ -11,7 +11,7 @@ from tests.support.virtual_time import VirtualTimeLoop
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 SECONDS = st.integers(1, 200).map(lambda eighths: eighths / 8)
-"""Such sums are exact: two moments are the same, or far apart for the loop, to which a nanosecond makes no difference."""
+"""Their sums are exact: two moments are the same, or differ by more than the nanosecond that a loop does not see."""
 
 
 class QueueMachine(RuleBasedStateMachine):
