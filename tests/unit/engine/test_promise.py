@@ -43,6 +43,16 @@ async def test_what_ends_while_others_are_told_is_told_in_the_same_turn() -> Non
     assert told == [2]
 
 
+async def test_its_value_is_its_result_or_none() -> None:
+    turn = Turn()
+    promises = [Promise[int](turn) for _ in range(4)]
+    ended, failed, given_up, _ = promises
+    ended.set_result(1)
+    failed.set_exception(ValueError())
+    given_up.cancel()
+    assert [promise.value for promise in promises] == [1, None, None, None]
+
+
 async def test_a_bug_of_one_listener_costs_the_others_nothing() -> None:
     turn, told, reported = Turn(), list[int](), list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
