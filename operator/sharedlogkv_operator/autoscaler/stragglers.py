@@ -84,6 +84,8 @@ def _go_on(scene: Scene, replacement: Replacement) -> Verdict | None:
         if scene.now - scene.state.scaled_at > EXIT_SECONDS:
             return hold(scene, Rule.STRAGGLER, f"{victim} is still there: given up", state=ended)
         return hold(scene, Rule.STRAGGLER, f"{victim} is on its way out")
+    if any(pod.name == victim and pod.is_leader for pod in scene.observation.pods):
+        return Verdict(Rule.STRAGGLER, base, f"{victim} leads by now, and so it stays", state=ended)
     others = sum(pod.name != victim for pod in scene.observation.ready)
     if others >= base:
         return Verdict(Rule.STRAGGLER, base, f"{others} other replicas serve, so {victim} goes", victims=(victim,))

@@ -79,6 +79,16 @@ def test_a_straggler_that_leads_stays() -> None:
     assert "hand the leadership over" in decision.message
 
 
+def test_a_straggler_that_comes_to_lead_before_another_serves_stays() -> None:
+    fleet = straggling()
+    fleet.obey(fleet.look(4), serves=True)
+    fleet.pods["store-2"].is_leader = True
+    decision = fleet.look()
+    assert (decision.rule, decision.desired, decision.state.replacement) == (Rule.STRAGGLER, 3, None)
+    assert decision.victims[-1] == "store-2"
+    assert "leads by now" in decision.message
+
+
 def test_a_replica_that_catches_up_is_no_straggler() -> None:
     fleet = straggling()
     fleet.set_all(lag_slope=-1.0)
