@@ -94,6 +94,7 @@ class Fleet:
         self.state = State()
         self.now = EPOCH
         self.end = 1_000_000.0
+        self._added = 0
 
     def set_all(self, **load: float | None) -> None:
         """Changes what every replica does."""
@@ -123,5 +124,6 @@ class Fleet:
             del self.pods[name]
         self.replicas = decision.desired
         while len(self.pods) < self.replicas:
-            name = f"store-{len(self.pods) + 100}"
+            self._added += 1
+            name = f"store-{100 + self._added}"  # that no other has, or had
             self.pods[name] = Pod(is_ready=serves, age=age, uptime=age, applied=self.appends, **load)  # type: ignore[arg-type] # as above
