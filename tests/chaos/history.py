@@ -7,7 +7,7 @@ operation without an end was under way when the run ended, and counts as `info`.
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -203,11 +203,16 @@ class Recorder:
 
     def writes_ended(self, *outcomes: EndKind, since: int = 0) -> list[End]:
         """The ends of writes behind a mark, of these outcomes."""
-        return [
-            event
-            for event in self.events[since:]
-            if isinstance(event, End) and event.event in outcomes and event.operation in self._writes
-        ]
+        return list(self._ends(self.events[since:], outcomes))
+
+    def last_acknowledged(self, *, before: int) -> End | None:
+        """The end of the last write before a mark that was acknowledged; None where there is none."""
+        return next(self._ends(reversed(self.events[:before]), ("ok",)), None)
+
+    def _ends(self, events: Iterable[Event], outcomes: Sequence[EndKind]) -> Iterator[End]:
+        for event in events:
+            if isinstance(event, End) and event.event in outcomes and event.operation in self._writes:
+                yield event
 
     def note(self, text: str) -> None:
         """Adds what the nemesis does."""

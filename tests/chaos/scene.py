@@ -150,6 +150,8 @@ class Scene:
         return [words for words, disturbed in found.items() if disturbed]
 
     def longest_outage(self, mark: int) -> float:
-        """The longest time without an acknowledged write behind the mark, in seconds."""
-        times = [end.at for end in self.recorder.writes_ended("ok", since=mark)]
+        """The longest time without an acknowledged write, from the last one before the mark on, in seconds."""
+        last = self.recorder.last_acknowledged(before=mark)
+        ends = self.recorder.writes_ended("ok", since=mark)
+        times = [end.at for end in ([last] if last is not None else []) + ends]
         return max((late - early for early, late in pairwise(times)), default=0) / 1e9

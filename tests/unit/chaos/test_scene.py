@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.history import Recorder
+from tests.chaos.history import End, Invocation, Recorder
 from tests.chaos.scene import DidNotBite, Scene
 from tests.support.bare_scene import bare_scene
 
@@ -35,3 +35,19 @@ async def test_evidence_is_handed_on(scene: Scene) -> None:
     assert await scene.until_bitten(lambda: "two were candidates", "candidates", seconds=SHORT_SECONDS) == (
         "two were candidates"
     )
+
+
+async def test_an_outage_begins_with_the_last_acknowledgement_before_the_mark(scene: Scene, recorder: Recorder) -> None:
+    def acknowledge(operation: int, *, at_seconds: float) -> None:
+        at = int(at_seconds * 1e9)
+        recorder.write(Invocation(operation=operation, process=1, at=at, kind="put", key="k"))
+        recorder.write(End(operation=operation, at=at, event="ok"))
+
+    acknowledge(1, at_seconds=0)
+    acknowledge(2, at_seconds=9)
+    mark = recorder.mark
+    assert scene.longest_outage(mark) == 0
+    acknowledge(3, at_seconds=12)
+    acknowledge(4, at_seconds=14)
+    assert scene.longest_outage(mark) == 3
+    assert scene.longest_outage(0) == 9
