@@ -190,6 +190,10 @@ class Service:
         offset = self.broker.append([Entry(key.encode(), value)])
         await eventually(lambda: self.replica.position > offset)
 
+    async def await_read_waits(self, count: int) -> None:
+        """Returns once so many reads have had to wait since the start."""
+        await eventually(lambda: self.counters.read_waits == count)
+
     def next_token(self, *, ahead: int = 0) -> str:
         """The token of the record that will be written next, or `ahead` records after that."""
         return f"{self.log_id}:0:{self.broker.end + ahead}"

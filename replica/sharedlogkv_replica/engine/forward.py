@@ -177,10 +177,9 @@ class Forwarder:
         timeout_seconds = self._limits.timeout_seconds
         deadline = loop.time() + timeout_seconds
         self.counters.writes += 1
-        target = self._target
-        if target is self._local and not self._probing and not self._waiting:
-            return self._write_here(write, deadline)
         ready = self._ready()
+        if ready and self._target is self._local:
+            return self._write_here(write, deadline)
         promise: Promise[WriteResult] = Promise(self._turn)
         pending = _Pending(self, write, promise, deadline, write_bound_bytes(write))
         if not ready:

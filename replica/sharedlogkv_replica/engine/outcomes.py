@@ -103,7 +103,7 @@ class Outcomes:
         for pending, verdict in batch.riders:
             if not isinstance(verdict, Appended):
                 self.answer(pending, verdict.result if isinstance(verdict, Settled) else verdict.result(first))
-            elif not pending.future.done():
+            elif not pending.future.done():  # what nearly all are: told without a call for each
                 written += 1
                 pending.future.set_result(verdict.result(first))
         self.counters.written += written

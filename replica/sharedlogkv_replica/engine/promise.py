@@ -15,7 +15,7 @@ Invariants:
 
 import asyncio
 from collections.abc import Callable, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class Promise(Generic[T]):
         assert self._ended, "it has not ended yet"
         if self._error is not None:
             raise self._error
-        return self.value  # type: ignore[return-value] # T itself may be optional
+        return cast("T", self.value)
 
     def exception(self) -> BaseException | None:
         """What it ended with instead of a result; None where there is one."""

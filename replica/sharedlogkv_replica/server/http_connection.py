@@ -17,14 +17,7 @@ from typing import Final, cast
 
 from sharedlogkv_replica.server.backlog import Backlog
 from sharedlogkv_replica.server.host import Host
-from sharedlogkv_replica.server.http_messages import (
-    CONTINUE,
-    Deferred,
-    Future,
-    Request,
-    Response,
-    render_head,
-)
+from sharedlogkv_replica.server.http_messages import CONTINUE, Deferred, Future, Request, Response, render_head
 from sharedlogkv_replica.server.http_reader import IDLE, PIECE_BYTES, RequestReader
 from sharedlogkv_replica.server.patience import Patience
 from sharedlogkv_replica.server.problems import problem, report_bug

@@ -5,7 +5,6 @@ to be committed. RFC 9112 section 9.3.2 asks that what is not safe be not reorde
 time, and everything else waits until none is. The answers leave in order, whatever ends first.
 """
 
-import itertools
 from collections.abc import Callable
 from typing import Final
 
@@ -60,11 +59,8 @@ class PutsInHand:
             if not put.future.done():
                 break
             ended.append((put, token))
-        if len(ended) == len(puts):
-            puts.clear()
-        else:
-            for target in list(itertools.islice(puts, len(ended))):
-                del puts[target]
+        for target in list(puts)[: len(ended)]:
+            del puts[target]
         return ended
 
     def clear(self) -> None:

@@ -62,7 +62,7 @@ async def test_a_bounded_read_waits_for_its_token_too() -> None:
             token, waits = service.next_token(), service.counters.read_waits
             target = f"/v1/kv/a{BOUNDED}&max_lag_ms={max_lag_ms}"
             asking = asyncio.create_task(service.ask("GET", target, slkv_token=token))
-            await eventually(lambda waits=waits: service.counters.read_waits == waits + 1)  # type: ignore[misc] # can't infer it
+            await service.await_read_waits(waits + 1)
             service.broker.append([Entry(b"a", b"%d" % max_lag_ms)])
             assert (await asking).body == b"%d" % max_lag_ms
 

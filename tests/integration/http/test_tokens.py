@@ -26,7 +26,7 @@ async def test_a_read_with_a_token_waits_until_it_is_applied() -> None:
             token = service.next_token()
             waits = service.counters.read_waits
             asking = asyncio.create_task(client.ask("GET", f"/v1/kv/a{level}", slkv_token=token))
-            await eventually(lambda waits=waits: service.counters.read_waits == waits + 1)  # type: ignore[misc] # can't infer it
+            await service.await_read_waits(waits + 1)
             service.broker.append([Entry(b"a", level.encode())])
             assert (await asking).body == level.encode()
 

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from sharedlogkv_replica.core.batch_plan import Settled
+from sharedlogkv_replica.core.batch_plan import Appended, Settled, SettledByBatch, Verdict
 from sharedlogkv_replica.core.leadership import Claim, LeadershipRecord, Retired, Stamp, Term, Writer
 from sharedlogkv_replica.core.records import Offset
-from sharedlogkv_replica.core.writes import Write, WriteResult, Written
-from sharedlogkv_replica.engine.outcomes import Outcomes, SentBatch
+from sharedlogkv_replica.core.writes import ConditionFailed, RequestMismatch, Write, WriteResult, Written
+from sharedlogkv_replica.engine.outcomes import AnswerCounters, Outcomes, SentBatch
 from sharedlogkv_replica.engine.write_queue import Pending
 from sharedlogkv_replica.errors import NoLeader
 
@@ -64,3 +64,22 @@ async def test_a_claim_that_may_not_have_shut_us_out_says_nothing_and_the_batch_
     made.observe(22, Stamp(Term(10), 1, 1))
     assert await made.answer == Written(Offset(12))
     made.close()
+
+
+@pytest.mark.asyncio
+async def test_each_write_of_a_batch_has_its_own_answer_and_is_counted_by_what_became_of_it() -> None:
+    loop, outcomes = asyncio.get_running_loop(), Outcomes(timeout_seconds=5.0)
+    verdicts: dict[Verdict, WriteResult] = {
+        Appended(0): Written(Offset(21)),
+        Appended(1): Written(Offset(22)),
+        SettledByBatch(1, is_repetition=True, records=2): Written(Offset(22), repeated=True),
+        SettledByBatch(0, is_repetition=False, records=2): ConditionFailed(Offset(21), Offset(22)),
+        Settled(RequestMismatch(), is_read=False): RequestMismatch(),
+        Appended(2): Written(Offset(23)),
+    }
+    answers: list[asyncio.Future[WriteResult]] = [loop.create_future() for _ in verdicts]
+    answers[-1].cancel()
+    pending = [Pending(Write(b"k", b"1"), answer, size=10, deadline=loop.time() + 5.0) for answer in answers]
+    outcomes.settle(SentBatch(Term(10), 1, OURS, list(zip(pending, verdicts, strict=True))), Offset(20))
+    assert [answer.result() for answer in answers[:-1]] == list(verdicts.values())[:-1]
+    assert outcomes.counters == AnswerCounters(written=2, repeated=1, condition_failures=1, mismatches=1)
