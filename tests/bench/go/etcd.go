@@ -45,7 +45,8 @@ func connectEtcd(address string, s settings) (client, error) {
 	return c, nil
 }
 
-func (c *etcdClient) do(ctx context.Context, key int) error {
+func (c *etcdClient) do(key int) error {
+	ctx := context.Background()
 	if c.put {
 		_, err := c.etcd.Put(ctx, keyName(key), c.value)
 		return err

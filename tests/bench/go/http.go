@@ -1,86 +1,105 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
+const patience = 30 * time.Second // with one request, before it counts as failed
+
+// An httpClient has one connection to a replica, and one request under way at a time. The client of net/http takes more
+// than twice as much processor time for a request, from the processors that the replica needs as well.
 type httpClient struct {
-	http   *http.Client
-	prefix string
+	host     *fasthttp.HostClient
+	request  fasthttp.Request  // what is set stays for the next
+	response fasthttp.Response // until the next
+}
+
+// newHTTPClient returns a client that connects with its first request.
+func newHTTPClient(address string) *httpClient {
+	c := &httpClient{host: &fasthttp.HostClient{
+		Addr:                      address,
+		MaxConns:                  1,
+		MaxIdleConnDuration:       time.Hour, // 10 s if not set: a thousand others may take longer to connect
+		MaxIdemponentCallAttempts: 1,         // a PUT that fails is a failure, and may have been carried out
+	}}
+	c.request.Header.SetHost(address)
+	c.request.Header.SetNoDefaultContentType(true)
+	return c
+}
+
+// send sends one request and reads its answer; every status outside 2xx is a refusal.
+func (c *httpClient) send(method, path string, body []byte) error {
+	c.prepare(method, path, body)
+	if err := c.host.DoTimeout(&c.request, &c.response, patience); err != nil {
+		return err
+	}
+	return refused(&c.response)
+}
+
+func (c *httpClient) prepare(method, path string, body []byte) {
+	c.request.Header.SetMethod(method)
+	c.request.SetRequestURI(path)
+	c.request.SetBodyRaw(body)
+}
+
+func (c *httpClient) close() { c.host.CloseIdleConnections() }
+
+func keyPath(name string) string { return "/v1/kv/" + name }
+
+// A refusal is an answer outside 2xx.
+type refusal struct {
+	status int
+	body   string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%d: %s", r.status, r.body) }
+
+func refused(response *fasthttp.Response) error {
+	if status := response.StatusCode(); status/100 != 2 {
+		return &refusal{status, string(response.Body())}
+	}
+	return nil
+}
+
+// An httpOperation is one that a load carries out on a key.
+type httpOperation struct {
 	method string
 	query  string
 	value  []byte
 }
 
-// newHTTPClient returns a client that keeps one connection alive.
-func newHTTPClient() *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1, DisableCompression: true},
-		Timeout:   30 * time.Second,
+func newHTTPOperation(s settings) (httpOperation, error) {
+	switch s.operation {
+	case "put":
+		return httpOperation{method: http.MethodPut, value: newValue(s.valueBytes)}, nil
+	case "get":
+		return httpOperation{method: http.MethodGet}, nil
+	case "get-linearizable":
+		return httpOperation{method: http.MethodGet, query: "?consistency=linearizable"}, nil
+	default:
+		return httpOperation{}, fmt.Errorf("http: no operation %s", s.operation)
 	}
+}
+
+func (o httpOperation) path(key int) string { return keyPath(keyName(key)) + o.query }
+
+type httpLoad struct {
+	*httpClient
+	operation httpOperation
 }
 
 func connectHTTP(address string, s settings) (client, error) {
-	c := &httpClient{http: newHTTPClient(), prefix: "http://" + address + "/v1/kv/", value: newValue(s.valueBytes)}
-	switch s.operation {
-	case "put":
-		c.method = http.MethodPut
-	case "get":
-		c.method = http.MethodGet
-	case "get-linearizable":
-		c.method, c.query = http.MethodGet, "?consistency=linearizable"
-	default:
-		return nil, fmt.Errorf("http: no operation %s", s.operation)
-	}
-	return c, nil
-}
-
-func (c *httpClient) do(ctx context.Context, key int) error {
-	url := c.prefix + keyName(key) + c.query
-	if c.method == http.MethodPut {
-		_, _, err := send(ctx, c.http, http.MethodPut, url, c.value, "")
-		return err
-	}
-	_, _, err := send(ctx, c.http, http.MethodGet, url, nil, "")
-	return err
-}
-
-func (c *httpClient) close() { c.http.CloseIdleConnections() }
-
-// A refusal is an answer outside 2xx.
-type refusal struct {
-	status int
-	text   string
-}
-
-func (r *refusal) Error() string { return r.text }
-
-// send returns the answer's body and its SLKV-Token; every status outside 2xx is a refusal.
-func send(ctx context.Context, c *http.Client, method, url string, body []byte, token string) ([]byte, string, error) {
-	var reader io.Reader
-	if body != nil {
-		reader = bytes.NewReader(body)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, url, reader)
+	operation, err := newHTTPOperation(s)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	if token != "" {
-		request.Header.Set("SLKV-Token", token)
-	}
-	response, err := c.Do(request)
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { _ = response.Body.Close() }()
-	content, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode/100 != 2 {
-		err = &refusal{response.StatusCode, fmt.Sprintf("%s %s: %s: %s", method, url, response.Status, content)}
-	}
-	return content, response.Header.Get("SLKV-Token"), err
+	return &httpLoad{newHTTPClient(address), operation}, nil
+}
+
+func (l *httpLoad) do(key int) error {
+	return l.send(l.operation.method, l.operation.path(key), l.operation.value)
 }

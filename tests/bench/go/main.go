@@ -1,5 +1,5 @@
-// The benchmarks' load generator: the same loop, clock and statistics for etcd over gRPC and for a replica over HTTP, so
-// that what the client costs is much the same on both sides. Prints one JSON object.
+// The benchmarks' load generator: the same loop, clock and statistics for etcd over gRPC, by its own client, and for a
+// replica over HTTP. Prints one JSON object.
 //
 //	load -target etcd://127.0.0.1:2379 -operation put -connections 64 -seconds 8
 //	load -target http://127.0.0.1:8080 -operation get -connections 64 -seconds 8
@@ -10,7 +10,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -42,7 +41,7 @@ type settings struct {
 // A client has one connection of its own, and is used by as many goroutines at a time as may have a request under way.
 type client interface {
 	// do carries out one operation on the key with that number, and returns when it is answered.
-	do(ctx context.Context, key int) error
+	do(key int) error
 	close()
 }
 
@@ -120,7 +119,7 @@ func measure(s settings) (report, error) {
 		}
 		defer c.close()
 		clients[i] = c
-		if err := c.do(context.Background(), i); err != nil { // the connection is made by its first request
+		if err := c.do(i); err != nil { // the connection is made by its first request
 			return report{}, fmt.Errorf("connection %d: %w", i, err)
 		}
 	}
@@ -142,7 +141,7 @@ func drive(clients []client, s settings, seconds float64) (report, error) {
 			seen := make([]time.Duration, 0, 1<<16)
 			for !stop.Load() {
 				sent := time.Now()
-				if err := c.do(context.Background(), rand.IntN(s.keys)); err != nil {
+				if err := c.do(rand.IntN(s.keys)); err != nil {
 					failures[i] = err // this one sends no more: a benchmark with errors is void
 					break
 				}

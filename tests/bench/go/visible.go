@@ -1,9 +1,10 @@
 package main
 
 import (
-	"context"
+	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -20,26 +21,25 @@ type visibility struct {
 // token: that replica answers once it has applied the write. So the time holds a whole round trip, which is measured
 // alone by asking once more.
 func measureVisibility(s settings) (visibility, error) {
-	ctx := context.Background()
-	writer, reader := newHTTPClient(), newHTTPClient()
+	writer := newHTTPClient(strings.TrimPrefix(s.target, "http://"))
+	reader := newHTTPClient(strings.TrimPrefix(s.other, "http://"))
 	var visible, roundTrip []time.Duration
 	begin := time.Now()
 	for count := 0; time.Since(begin).Seconds() < s.warmUp+s.seconds; count++ {
-		path, value := "/v1/kv/"+keyName(count%s.keys), []byte(fmt.Sprintf("%0*d", s.valueBytes, count))
-		_, token, err := send(ctx, writer, http.MethodPut, s.target+path, value, "")
-		if err != nil {
+		path, value := keyPath(keyName(count%s.keys)), []byte(fmt.Sprintf("%0*d", s.valueBytes, count))
+		if err := writer.send(http.MethodPut, path, value); err != nil {
 			return visibility{}, err
 		}
 		acknowledged := time.Now()
-		read, _, err := send(ctx, reader, http.MethodGet, s.other+path, nil, token)
-		if err != nil {
+		reader.request.Header.SetBytesV("SLKV-Token", writer.response.Header.Peek("SLKV-Token"))
+		if err := reader.send(http.MethodGet, path, nil); err != nil {
 			return visibility{}, err
 		}
 		answered := time.Now()
-		if string(read) != string(value) {
+		if read := reader.response.Body(); !bytes.Equal(read, value) {
 			return visibility{}, fmt.Errorf("%s: read %q after %q was acknowledged", path, read, value)
 		}
-		if _, _, err := send(ctx, reader, http.MethodGet, s.other+path, nil, token); err != nil {
+		if err := reader.send(http.MethodGet, path, nil); err != nil {
 			return visibility{}, err
 		}
 		if time.Since(begin).Seconds() > s.warmUp {

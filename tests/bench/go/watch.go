@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,11 +41,12 @@ func watch(s settings, input io.Reader, output io.Writer) (observation, error) {
 	begun.Add(s.connections)
 	for i := range s.connections {
 		target := targets[i/2%len(targets)]
+		c := newHTTPClient(strings.TrimPrefix(target, "http://"))
 		workers.Go(func() {
 			if i%2 == 0 {
-				w.write(target, i, begun.Done)
+				w.write(c, i, begun.Done)
 			} else {
-				w.read(target, begun.Done)
+				w.read(c, target, begun.Done)
 			}
 		})
 	}
@@ -70,12 +70,12 @@ type watcher struct {
 }
 
 // write puts one key after the other, and calls begun once, when the first is acknowledged.
-func (w *watcher) write(target string, number int, begun func()) {
-	c, once := newHTTPClient(), sync.OnceFunc(begun)
+func (w *watcher) write(c *httpClient, number int, begun func()) {
+	once := sync.OnceFunc(begun)
 	value := newValue(w.settings.valueBytes)
 	for count := 0; !w.stop.Load(); count++ {
 		key := fmt.Sprintf("%s%d-%d", w.settings.prefix, number, count)
-		_, _, err := send(context.Background(), c, http.MethodPut, target+"/v1/kv/"+key, value, "")
+		err := c.send(http.MethodPut, keyPath(key), value)
 		w.noteWrite(key, err)
 		if err == nil {
 			once()
@@ -101,10 +101,10 @@ func (w *watcher) noteWrite(key string, err error) {
 }
 
 // read gets one key again and again, at the level of a read that names none; that there is no such key is an answer.
-func (w *watcher) read(target string, begun func()) {
-	c, once := newHTTPClient(), sync.OnceFunc(begun)
+func (w *watcher) read(c *httpClient, target string, begun func()) {
+	once := sync.OnceFunc(begun)
 	for !w.stop.Load() {
-		_, _, err := send(context.Background(), c, http.MethodGet, target+"/v1/kv/"+keyName(0), nil, "")
+		err := c.send(http.MethodGet, keyPath(keyName(0)), nil)
 		w.noteRead(target, err)
 		once()
 		time.Sleep(w.settings.pause)
@@ -122,6 +122,6 @@ func (w *watcher) noteRead(target string, err error) {
 	}
 	w.seen.FailedReads++
 	if w.seen.FirstFailure == "" {
-		w.seen.FirstFailure = err.Error()
+		w.seen.FirstFailure = target + ": " + err.Error()
 	}
 }
