@@ -32,7 +32,6 @@ class QueueLimits:
     size_bytes: int = 64 << 20
 
 
-@dataclass(slots=True, eq=False)
 class Pending(Generic[T]):
     """One write that waits.
 
@@ -43,10 +42,13 @@ class Pending(Generic[T]):
         size: its bytes in a batch, at most.
     """
 
-    item: T
-    future: "asyncio.Future[Any] | Promise[Any]"
-    deadline: float
-    size: int
+    __slots__ = ("deadline", "future", "item", "size")
+
+    def __init__(self, item: T, future: "asyncio.Future[Any] | Promise[Any]", deadline: float, size: int) -> None:
+        self.item = item
+        self.future = future
+        self.deadline = deadline
+        self.size = size
 
 
 class WriteQueue(Generic[T]):

@@ -59,6 +59,7 @@ class RequestReader:
         deaf: the last request was read; what is fed is dropped.
     """
 
+    __deletable__ = ("_parser",)  # for the compiler, mypyc
     __slots__ = (
         "_body", "_body_bytes", "_clock", "_counters", "_handler", "_head_bytes", "_headers", "_hosts", "_limits",
         "_noted", "_parser", "_sink", "_target", "_token", "_unseen_bytes", "_upgrade_with_body", "deaf", "phase",
