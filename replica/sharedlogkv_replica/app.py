@@ -19,7 +19,7 @@ from sharedlogkv_replica.core.modes import WriteMode
 from sharedlogkv_replica.engine.leader_mode import LeaderSettings
 from sharedlogkv_replica.engine.peer_address import complete_address, own_address
 from sharedlogkv_replica.engine.peers import Report
-from sharedlogkv_replica.engine.replica import VERSION, Replica
+from sharedlogkv_replica.engine.replica import COMPILED, VERSION, Replica
 from sharedlogkv_replica.log.open import open_log
 from sharedlogkv_replica.metrics import Metrics, PeerCollector
 from sharedlogkv_replica.peering import Peering
@@ -137,7 +137,12 @@ class App:
             await self.data.listen(self._config.host, self._config.http_port)
             logger.info(
                 "replica started",
-                extra={"version": VERSION, "http_port": self.data.port, "admin_port": self.admin.port},
+                extra={
+                    "version": VERSION,
+                    "compiled": COMPILED,
+                    "http_port": self.data.port,
+                    "admin_port": self.admin.port,
+                },
             )
             work = asyncio.create_task(self.replica.run(), name="replica")
             try:

@@ -18,7 +18,7 @@ from sharedlogkv_replica.engine.cpu_limit import read_cpu_limit
 from sharedlogkv_replica.engine.forward import Forwarder
 from sharedlogkv_replica.engine.leader_mode import LeaderMode
 from sharedlogkv_replica.engine.peers import PeerCounters
-from sharedlogkv_replica.engine.replica import VERSION, Replica
+from sharedlogkv_replica.engine.replica import COMPILED, VERSION, Replica
 from sharedlogkv_replica.errors import PeerFault
 from sharedlogkv_replica.log.counters import LogCounters
 from sharedlogkv_replica.server.counters import Histogram, HttpCounters
@@ -68,9 +68,11 @@ class ReplicaCollector(Collector):
     def _standing(self) -> Iterator[Metric]:
         standing = self._replica.standing
         info = GaugeMetricFamily(
-            _PREFIX + "info", "1, with the version and the write mode.", labels=["version", "write_mode"]
+            _PREFIX + "info",
+            "1, with the version, whether the data path is compiled (`true`, `false`), and the write mode.",
+            labels=["version", "compiled", "write_mode"],
         )
-        info.add_metric([VERSION, self._replica.write_mode.value], 1)
+        info.add_metric([VERSION, str(COMPILED).lower(), self._replica.write_mode.value], 1)
         yield info
         yield _gauge("ready", "1 while the replica answers data requests.", standing.ready)
         reasons = GaugeMetricFamily(

@@ -5,6 +5,7 @@ import time
 from importlib.metadata import version
 from typing import Any, Final
 
+from sharedlogkv_replica.core import records
 from sharedlogkv_replica.core.leader_view import NOBODY, LeaderView
 from sharedlogkv_replica.core.modes import Reason, Standing, WriteMode
 from sharedlogkv_replica.core.records import KEY_LIMIT_BYTES, Entry, Offset, Position
@@ -22,6 +23,8 @@ from sharedlogkv_replica.errors import LogRefused, NoLeader, ReplicaError, WaitT
 from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, LogDescription, SharedLog
 
 VERSION: Final = version("sharedlogkv")
+COMPILED: Final = not records.__file__.endswith(".py")
+"""Whether the data path is compiled; what is not runs from its source, more slowly."""
 
 _LARGEST_FRAME_BYTES: Final = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES + KEY_LIMIT_BYTES
 """What a batch of one record takes beside its value, at most."""
