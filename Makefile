@@ -25,6 +25,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PIPELINE := $(PYTHON) -m tests.support.pipeline
 TESTBED := tests/testbed/testbed
+# What imports the replica and runs in one process.
+COMPILED_TESTS = $(addprefix tests/unit/,core engine log peer replica server) tests/integration/http \
+  $(shell grep -l sharedlogkv_replica tests/property/test_*.py)
 
 .PHONY: help
 help: ## List the targets
@@ -44,7 +47,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 ##@ Without a cluster
 
 .PHONY: demo-local
-demo-local: venv ## Three replicas on this machine and a log in a file: a leader, conditions, a crash
+demo-local: compiled ## Three replicas on this machine and a log in a file: a leader, conditions, a crash
 	command -v curl >/dev/null || tests/support/install-debian-packages curl
 	$(BIN)/python -m tests.demo.local
 
@@ -78,6 +81,11 @@ unit: venv ## Run the unit tests
 .PHONY: property
 property: venv ## Run the property tests
 	$(PYTEST) tests/property $(ARGS)
+
+.PHONY: unit-compiled
+unit-compiled: compiled ## Run the replica's unit, property and HTTP tests against its compiled build
+	PYTHONPATH=build/compiled $(BIN)/python -c 'from sharedlogkv_replica.engine.replica import COMPILED; assert COMPILED'
+	PYTHONPATH=build/compiled $(PYTEST) $(COMPILED_TESTS) $(ARGS)
 
 .PHONY: simulate
 simulate: venv ## Play the autoscaler's simulation, and write its table and picture into docs/
@@ -117,6 +125,13 @@ demo-down: ## Remove what `make demo` left up
 	$(PYTHON) -m tests.demo down
 
 ##@ Parts
+
+.PHONY: compiled
+compiled: venv ## Compile the replica into build/compiled, as tests and benchmarks start it
+	command -v gcc >/dev/null || tests/support/install-debian-packages gcc libc6-dev
+	test -e "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" \
+	  || tests/support/install-debian-packages libpython3-dev
+	$(BIN)/python -m tests.support.replica_program
 
 .PHONY: image
 image: ## Build the image

@@ -36,6 +36,7 @@ from tests.bench.figures import Figure, format_table, unmet
 from tests.bench.programs import find_program
 from tests.bench.site import Site
 from tests.support.commands import run
+from tests.support.replica_program import replica_program
 
 MEASUREMENTS: dict[str, Callable[[Site], Iterable[Figure]]] = {
     "reads": reads.measure,
@@ -91,7 +92,8 @@ def _run(options: argparse.Namespace) -> int:
     figures: list[Figure] = []
     with options.output.open("w") as output, tempfile.TemporaryDirectory(prefix="slkv-bench-") as folder:
         output.write(json.dumps({"machine": machine}) + "\n")
-        site = Site(bootstrap_servers, python=options.python, folder=Path(folder), say=say)
+        program = _replica_program(options.python)
+        site = Site(bootstrap_servers, python=options.python, program=program, folder=Path(folder), say=say)
         try:
             site.warm_up()
             for name in options.measurements or MEASUREMENTS:
@@ -115,6 +117,11 @@ def describe_machine(python: Path) -> str:
     kernel = ".".join(platform.release().split(".")[:2])
     version = run(str(python), "-c", "import platform; print(platform.python_version())").strip()
     return f"{os.cpu_count()} cores ({platform.machine()}), {memory_gib:.0f} GiB, Linux {kernel}, Python {version}"
+
+
+def _replica_program(python: Path) -> tuple[str, ...]:
+    """The words that start the replica that is measured: the compiled one, or that of another environment."""
+    return replica_program() if python == Path(sys.executable) else (str(python.with_name("sharedlogkv-replica")),)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -34,8 +34,7 @@ class Replica(Program):
     ) -> None:
         self.port = free_port()
         self._admin_port = free_port()
-        program = site.python.with_name("sharedlogkv-replica")
-        command = [str(program), "--log", site.log_url(topic), "--host", "127.0.0.1", "--name", name]
+        command = [*site.program, "--log", site.log_url(topic), "--host", "127.0.0.1", "--name", name]
         ports = ["--http-port", str(self.port), "--admin-port", str(self._admin_port)]
         quick = ["--drain-seconds", "0", "--stop-seconds", "5"]
         super().__init__(name, [*command, *ports, *quick, *options], log=site.folder / f"{name}.log", core=core)

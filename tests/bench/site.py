@@ -5,7 +5,7 @@ import itertools
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,13 +45,17 @@ class Site:
 
     Attributes:
         python: The Python whose installation of the project is measured; of a virtual environment.
+        program: The words that start a replica; its options follow.
         folder: For logs and data of the programs; on the disk that the machine's temporary files are on.
         say: Tells the person who waits what is going on.
     """
 
-    def __init__(self, bootstrap_servers: str, *, python: Path, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, bootstrap_servers: str, *, python: Path, program: Sequence[str], folder: Path, say: Callable[[str], None]
+    ) -> None:
         self.bootstrap_servers = bootstrap_servers
         self.python = python
+        self.program = program
         self.folder = folder
         self.say = say
         self._cluster = KafkaCluster(bootstrap_servers)

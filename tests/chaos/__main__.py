@@ -23,9 +23,9 @@ from tests.chaos import linearizability
 from tests.chaos.answers import check_answers
 from tests.chaos.history import operations, read
 from tests.chaos.nemeses import NEMESES
-from tests.chaos.replicas import PROGRAM
 from tests.chaos.run import Options, run
 from tests.chaos.trouble import Report
+from tests.support.replica_program import replica_program
 
 RESULTS = Path("build/chaos")
 _SHOWN = 20
@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace) -> int:
                 nemeses=options.nemesis,
                 recreation=not options.no_recreation,
                 clients=options.clients,
-                program=options.program,
+                program=options.program or replica_program(),
                 say=say,
             )
         )
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--write-mode", default="Leader", choices=("Leader", "Leaderless"), help="default: Leader")
     start.add_argument("--no-recreation", action="store_true", help="leave the topic alone at the end")
     start.add_argument("--clients", type=int, default=10, help="how many at a time (default: 10)")
-    start.add_argument("--program", type=shlex.split, default=PROGRAM, help="what starts a replica")
+    start.add_argument("--program", type=shlex.split, help="what starts a replica (default: the compiled one)")
     start.add_argument("--folder", type=Path, default=RESULTS, help=f"for what is left (default: {RESULTS})")
     start.set_defaults(act=_run)
     return parser

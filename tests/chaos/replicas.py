@@ -8,18 +8,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tests.chaos.http_client import ADMIN_PORT, HTTP_PORT
 from tests.support.replica_http import ReplicaClient
+from tests.support.replica_program import replica_program
 from tests.support.waiting import wait_until
 from tests.testbed import layout
 
-PROGRAM: Final = (sys.executable, "-m", "sharedlogkv_replica")
 PEER_PORT: Final = 8081
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 20.0
@@ -44,7 +43,7 @@ class Setting:
     log_id: str
     write_mode: str
     folder: Path
-    program: Sequence[str] = PROGRAM
+    program: Sequence[str] = field(default_factory=replica_program)
     lease_seconds: float = 3.0
 
     def flags(self, name: str, address: str) -> list[str]:

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +18,12 @@ from tests.chaos.linearizability import check_linearizability
 from tests.chaos.log_watch import LogWatch, check_fence
 from tests.chaos.nemeses import NEMESES, Nemesis
 from tests.chaos.recreation import recreate_the_log
-from tests.chaos.replicas import PROGRAM, Replica, Setting
+from tests.chaos.replicas import Replica, Setting
 from tests.chaos.scene import TOPIC_CONFIG, Scene
 from tests.chaos.trouble import Report, make_trouble, order
 from tests.chaos.workload import Shared, Workload
 from tests.support.kafka import KafkaCluster
+from tests.support.replica_program import replica_program
 from tests.support.waiting import DeadlinePassed, wait_until
 
 REPLICAS: Final = 3
@@ -60,7 +61,7 @@ class Options:
     compaction: bool = True
     recreation: bool = True
     clients: int = 10
-    program: Sequence[str] = PROGRAM
+    program: Sequence[str] = field(default_factory=replica_program)
     lease_seconds: float = 3.0
     say: Callable[[str], None] = print
 

@@ -1,6 +1,6 @@
 """`make demo-local`: three replicas on this machine and a log in a file: a leader, conditions, what a crash costs.
 
-Needs no Kafka, no Kubernetes and no root; the replicas and their folder go when it ends.
+Needs no Kafka and no Kubernetes; the replicas and their folder go when it ends.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.demo.terminal import DemoFailed, Terminal
+from tests.support.replica_program import COMPILED, REPOSITORY, NotCompiled, require_compiled
 
 PROGRAM = ".venv/bin/sharedlogkv-replica"
 NAMES = ("ann", "bob", "cal")
@@ -48,7 +49,9 @@ class Site:
     def start(self, name: str) -> None:
         """Starts a replica; what it logs goes into the folder."""
         with (self._folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(self.command(name).split(), stdout=log, stderr=log)
+            self._processes[name] = subprocess.Popen(
+                self.command(name).split(), stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(COMPILED)}
+            )
 
     def kill(self, name: str) -> None:
         """Ends a replica as a crash does."""
@@ -84,6 +87,7 @@ class LocalStory:
         """
         terminal, site = self._terminal, self._site
         terminal.say("Three replicas share a log in a file. One of them will lead: the log itself decides which.")
+        print(f"$ export PYTHONPATH={COMPILED.relative_to(REPOSITORY)}  # what `make compiled` has built")
         for name in NAMES:
             print(f"$ {site.command(name)} &")
             site.start(name)
@@ -179,9 +183,10 @@ def _site() -> Iterator[Site]:
 def main() -> int:
     """Play the story; return the exit status."""
     try:
+        require_compiled()
         with Terminal(dict(os.environ)) as terminal, _site() as site:
             LocalStory(terminal, site).tell()
-    except DemoFailed as error:
+    except (DemoFailed, NotCompiled) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     return 0

@@ -9,13 +9,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from tests.support.replica_http import ReplicaClient
+from tests.support.replica_program import replica_program
 from tests.support.waiting import wait_until
 
 HTTP_PORT: Final = 8080
@@ -55,9 +55,7 @@ class LedReplica:
         flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("SLKV_REPLICA_")}
         with self._output.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sharedlogkv_replica", *flags], stdout=output, stderr=output, env=environ
-            )
+            self._process = subprocess.Popen([*replica_program(), *flags], stdout=output, stderr=output, env=environ)
 
     @property
     def _output(self) -> Path:

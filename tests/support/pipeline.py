@@ -62,7 +62,8 @@ def make(target: str) -> Stage:
 
 def static_stages() -> list[Stage]:
     """Return what needs no cluster, quickest first."""
-    return [make(name) for name in ("venv", "format-check", "lint", "layers", "types", "unit", "property")]
+    names = ("venv", "format-check", "lint", "layers", "types", "unit", "property", "compiled", "unit-compiled")
+    return [make(name) for name in names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ def goals_of(name: str, *, arguments: Sequence[str], own_cluster: bool) -> list[
     Raises:
         KeyError: There is no such goal.
     """
+    venv = [make("venv")]
+    compiled = [*venv, make("compiled")]
 
     def tests(kind: str) -> Stage:
         harmless = ("-m", "not faults and not secured") if own_cluster else ()
@@ -107,17 +110,16 @@ def goals_of(name: str, *, arguments: Sequence[str], own_cluster: bool) -> list[
     def chaos(*stages: Stage) -> Goal:
         # Built where the registries are in reach.
         prepare = Stage("chaos prepare", (PYTHON, "-m", "tests.chaos", "prepare"))
-        return Goal([make("venv"), prepare], stages, CHAOS_TESTBED, nodes=0, brokers=3, hosts=4)
+        return Goal([*compiled, prepare], stages, CHAOS_TESTBED, nodes=0, brokers=3, hosts=4)
 
-    venv = [make("venv")]
     kstatus = Stage("kstatus", (PYTHON, "-m", "tests.support.kstatus"))
     goals = {
-        "integration": [Goal([*venv, kstatus], [tests("integration")], nodes=0)],
+        "integration": [Goal([*compiled, kstatus], [tests("integration")], nodes=0)],
         "e2e": [Goal(venv, [tests("e2e")])],
         "test": [Goal([*static_stages(), kstatus], [tests("integration"), tests("e2e")]), chaos(tests("chaos"))],
         "chaos": [chaos(Stage("chaos", (PYTHON, "-m", "tests.chaos", "run", *arguments)))],
         # Three brokers for what is measured with three copies; the rest has one copy, and shares the machine with them.
-        "bench": [Goal([*venv, bench("prepare")], [bench("run", *arguments)], BENCH_TESTBED, nodes=0, brokers=3)],
+        "bench": [Goal([*compiled, bench("prepare")], [bench("run", *arguments)], BENCH_TESTBED, nodes=0, brokers=3)],
         # With three brokers the examples apply as they are.
         "demo": [
             Goal([], [Stage("demo", ("python3", "-m", "tests.demo", "show"))], DEMO_TESTBED, brokers=3, keeps=True)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import pytest
 
-PROGRAM = [sys.executable, "-m", "sharedlogkv_replica"]
+from tests.support.replica_program import replica_program
+
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("SLKV_REPLICA_")}
 
 
@@ -40,7 +41,18 @@ class Running:
 
 @contextmanager
 def running(*options: str) -> Iterator[Running]:
-    command = [*PROGRAM, "--log", "memory:", "--host", "127.0.0.1", "--http-port", "0", "--admin-port", "0", *options]
+    command = [
+        *replica_program(),
+        "--log",
+        "memory:",
+        "--host",
+        "127.0.0.1",
+        "--http-port",
+        "0",
+        "--admin-port",
+        "0",
+        *options,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         lines: list[dict[str, object]] = []
@@ -71,6 +83,7 @@ def put(port: int, key: str) -> int:
 
 def test_it_serves_and_tells_its_standing() -> None:
     with running("--name", "me") as replica:
+        assert [line["compiled"] for line in replica.lines if line["message"] == "replica started"] == [True]
         assert put(replica.http_port, "k") == 204
         assert replica.get("/v1/kv/k") == (200, b"v")
         assert replica.get("/livez", admin=True) == (200, b"ok\n")
@@ -114,13 +127,18 @@ def test_a_second_signal_ends_the_waiting() -> None:
 
 
 def test_a_configuration_that_can_t_be_used_ends_it_with_status_2_and_every_reason() -> None:
-    command = [*PROGRAM, "--log", "ftp://x", "--http-port", "x", "--write-mode", "Both"]
+    command = [*replica_program(), "--log", "ftp://x", "--http-port", "x", "--write-mode", "Both"]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False)
     assert done.returncode == 2
     assert "--http-port" in done.stderr
     assert "--write-mode" in done.stderr
     done = subprocess.run(
-        [*PROGRAM, "--log", "ftp://x"], capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False
+        [*replica_program(), "--log", "ftp://x"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=30,
+        check=False,
     )
     assert done.returncode == 2
     assert "ftp://x" in done.stderr
@@ -128,7 +146,7 @@ def test_a_configuration_that_can_t_be_used_ends_it_with_status_2_and_every_reas
 
 def test_a_port_in_use_ends_it_with_status_1_and_the_reason() -> None:
     with running() as replica:
-        command = [*PROGRAM, "--log", "memory:", "--host", "127.0.0.1", "--http-port", str(replica.http_port)]
+        command = [*replica_program(), "--log", "memory:", "--host", "127.0.0.1", "--http-port", str(replica.http_port)]
         done = subprocess.run(
             [*command, "--admin-port", "0"], capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False
         )

@@ -29,7 +29,7 @@ def stages_of(goal: str, *, own_cluster: bool = False, keep: bool = False) -> li
 
 def test_everything_runs_quickest_first_and_the_testbed_is_removed_at_the_end() -> None:
     names = [stage.name for stage in stages_of("test")]
-    static = ["venv", "format-check", "lint", "layers", "types", "unit", "property"]
+    static = ["venv", "format-check", "lint", "layers", "types", "unit", "property", "compiled", "unit-compiled"]
     start = ["kstatus", "clear testbed", "testbed-build", "image", "testbed up", "load image"]
     chaos = ["chaos prepare", "clear testbed", "testbed up", "chaos", "testbed down"]
     assert names == [*static, *start, "integration", "e2e", "testbed down", *chaos]
@@ -61,7 +61,8 @@ def test_system_tests_run_inside_the_testbed_with_the_arguments_of_pytest() -> N
 
 def test_integration_tests_alone_need_no_nodes_and_no_image() -> None:
     names = [stage.name for stage in stages_of("integration")]
-    assert names == ["venv", "kstatus", "clear testbed", "testbed-build", "testbed up", "integration", "testbed down"]
+    before = ["venv", "compiled", "kstatus", "clear testbed", "testbed-build"]
+    assert names == [*before, "testbed up", "integration", "testbed down"]
 
 
 def test_on_the_user_s_cluster_no_testbed_is_touched_and_no_broker_is_broken() -> None:
@@ -109,7 +110,7 @@ def test_benchmarks_are_prepared_outside_and_run_inside_a_testbed_of_their_own()
 
 def test_chaos_has_a_testbed_of_its_own_with_hosts_for_the_replicas_and_its_checker_is_built_outside() -> None:
     stages = {stage.name: stage.command for stage in stages_of("chaos")}
-    before = ["venv", "chaos prepare", "clear testbed", "testbed-build"]
+    before = ["venv", "compiled", "chaos prepare", "clear testbed", "testbed-build"]
     assert list(stages) == [*before, "testbed up", "chaos", "testbed down"]
     assert stages["testbed up"][2:] == ("chaos", "up", "--nodes", "0", "--brokers", "3", "--hosts", "4")
     assert stages["chaos"][:4] == ("tests/testbed/testbed", "--name", "chaos", "sh")

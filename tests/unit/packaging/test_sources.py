@@ -21,7 +21,8 @@ DEVELOPERS_PATH = re.compile(r"(?<![\w.])/(home|root|Users)/\w")
 
 def sources() -> list[Path]:
     """Return the files that are the project's: no caches, no virtual environment, nothing built."""
-    roots = [p for p in REPOSITORY.iterdir() if not p.name.startswith(".") and not p.name.endswith(".egg-info")]
+    built = re.compile(r"\..*|.*\.egg-info|build|dist")
+    roots = [p for p in REPOSITORY.iterdir() if not built.fullmatch(p.name)]
     files = [f for root in roots for f in ([root] if root.is_file() else root.rglob("*")) if f.is_file()]
     return [f for f in [*files, REPOSITORY / ".ci/run"] if f.suffix in TEXTS and "__pycache__" not in f.parts]
 

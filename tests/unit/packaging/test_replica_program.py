@@ -1,0 +1,44 @@
+"""The compiled replica: which modules it has, and that one of other sources is not run."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.support.replica_program import DIGEST, NotCompiled, digest_of_sources, require_compiled
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def compiled_modules() -> list[str]:
+    """What setup.py names, read and not run: it would build."""
+    [value] = [
+        statement.value
+        for statement in ast.parse((REPOSITORY / "setup.py").read_text()).body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "COMPILED"
+    ]
+    return list(ast.literal_eval(value))
+
+
+def test_every_module_that_is_to_be_compiled_is_there_once() -> None:
+    modules = compiled_modules()
+    assert [name for name in modules if not (REPOSITORY / f"replica/sharedlogkv_replica/{name}.py").is_file()] == []
+    assert modules == sorted(set(modules))
+
+
+@pytest.mark.parametrize("name", compiled_modules())
+def test_no_compiled_module_awaits_in_a_finally(name: str) -> None:
+    tree = ast.parse((REPOSITORY / f"replica/sharedlogkv_replica/{name}.py").read_text())
+    waits = (ast.Await, ast.AsyncFor, ast.AsyncWith)
+    blocks = [statement for node in ast.walk(tree) if isinstance(node, ast.Try) for statement in node.finalbody]
+    assert [node.lineno for block in blocks for node in ast.walk(block) if isinstance(node, waits)] == []
+
+
+def test_the_compiled_replica_of_other_sources_is_not_run(tmp_path: Path) -> None:
+    with pytest.raises(NotCompiled, match="make compiled"):
+        require_compiled(tmp_path)
+    (tmp_path / DIGEST).write_text("of other sources")
+    with pytest.raises(NotCompiled, match="make compiled"):
+        require_compiled(tmp_path)
+    (tmp_path / DIGEST).write_text(digest_of_sources())
+    require_compiled(tmp_path)
