@@ -83,9 +83,13 @@ class Store:
             for key in keys[start : start + _SLICE_KEYS]:
                 order.restore(key)
             yield
-            if self._order is not order:
+            if not self._is_ordered_by(order):
                 return  # a scan could not wait, or the map was cleared
         self._is_indexed = True
+
+    def _is_ordered_by(self, order: KeyOrder) -> bool:
+        """A call of its own: what a generator has assigned, mypy takes for unchanged when it goes on."""
+        return self._order is order
 
     def clear(self) -> None:
         """Forgets everything, so that nothing of a lost log is ever served."""
