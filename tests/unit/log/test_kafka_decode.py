@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sharedlogkv_replica.core.records import Position
 from sharedlogkv_replica.errors import LogRefused, LogTruncated, ReplicaError
-from sharedlogkv_replica.log.kafka_reader import decode
+from sharedlogkv_replica.log.kafka_decode import decode
 
 
 def record(offset: int, key: bytes | None = b"k", value: bytes | None = b"v", timestamp_ms: int = 1000) -> Message:
