@@ -17,10 +17,10 @@ that it failed to replace.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Final, TypeAlias, final
 
 from sharedlogkv_replica.core.leadership import Request, Stamp, Term
-from sharedlogkv_replica.core.records import Entry, Offset, Position
+from sharedlogkv_replica.core.records import Entry, Offset, Position, Value
 from sharedlogkv_replica.core.request_window import RequestWindow
 from sharedlogkv_replica.core.store import Versioned
 from sharedlogkv_replica.core.writes import (
@@ -35,10 +35,18 @@ from sharedlogkv_replica.core.writes import (
 )
 
 
-class Appended(NamedTuple):
+@final
+class Appended(Value):
     """Record `place` of the batch, counted from 0 behind the stamp, carries the write out."""
 
-    place: int
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place: Final = place
+
+    def parts(self) -> tuple[object, ...]:
+        """See `Value`."""
+        return (self.place,)
 
     def result(self, first: Offset) -> WriteResult:
         """The answer, once the batch's first record behind the stamp is known to be at `first`."""

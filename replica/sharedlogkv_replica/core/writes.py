@@ -1,9 +1,9 @@
 """What a client may ask of a write, and what becomes of it: the values that pass between HTTP, peers and the leader."""
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias, final
 
-from sharedlogkv_replica.core.records import Offset
+from sharedlogkv_replica.core.records import Offset, Value
 
 REQUEST_ID_LIMIT_BYTES: Final = 128
 
@@ -37,8 +37,9 @@ class RequestId:
     fingerprint: str
 
 
-class Write(NamedTuple):
-    """One put or delete. This and `Written` are tuples: made for each write, three times as fast as a frozen dataclass.
+@final
+class Write(Value):
+    """One put or delete.
 
     Attributes:
         key: the user's key.
@@ -47,13 +48,27 @@ class Write(NamedTuple):
         request: its id, if the client gave one.
     """
 
-    key: bytes
-    value: bytes | None
-    condition: Condition = UNCONDITIONAL
-    request: RequestId | None = None
+    __slots__ = ("condition", "key", "request", "value")
+
+    def __init__(
+        self,
+        key: bytes,
+        value: bytes | None,
+        condition: Condition = UNCONDITIONAL,
+        request: RequestId | None = None,
+    ) -> None:
+        self.key: Final = key
+        self.value: Final = value
+        self.condition: Final = condition
+        self.request: Final = request
+
+    def parts(self) -> tuple[object, ...]:
+        """See `Value`."""
+        return self.key, self.value, self.condition, self.request
 
 
-class Written(NamedTuple):
+@final
+class Written(Value):
     """It is in the log.
 
     Attributes:
@@ -61,8 +76,16 @@ class Written(NamedTuple):
         repeated: an earlier request with the same id had written it, and this one wrote nothing.
     """
 
-    offset: Offset
-    repeated: bool = False
+    __slots__ = ("offset", "repeated")
+    __match_args__ = ("offset", "repeated")
+
+    def __init__(self, offset: Offset, repeated: bool = False) -> None:
+        self.offset: Final = offset
+        self.repeated: Final = repeated
+
+    def parts(self) -> tuple[object, ...]:
+        """See `Value`."""
+        return self.offset, self.repeated
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from typing import Final
 
 from sharedlogkv_replica.core.lag import Freshness, LagMeter
 from sharedlogkv_replica.core.modes import Reason, Standing
-from sharedlogkv_replica.core.records import Batch, Entry, LogRecord, Offset, Position
+from sharedlogkv_replica.core.records import Batch, Entry, LogRecord, Offset, Position, records_from
 from sharedlogkv_replica.core.store import Store
 from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.engine.load import LoadMeter
@@ -284,7 +284,7 @@ class Follower:
         """
         if not self.standing.ready or self.position != Position(first):
             return False
-        records = [(Offset(first + index), entry.key, entry.value) for index, entry in enumerate(entries)]
+        records = records_from(first, entries)
         self._apply(Batch(records, Position(first + len(records)), 0))
         return True
 

@@ -192,8 +192,8 @@ class LeaderMode:
     def _on_view(self, view: LeaderView) -> None:
         self.forwarder.lead_by(view)
 
-    async def _ask(self, address: str, term: Term) -> bool:
-        del address  # the forwarder's link leads to it
+    async def _ask(self, _address: str, term: Term) -> bool:
+        # The forwarder's link leads to that address.
         leads = await self.forwarder.ask_leads(term, timeout_seconds=ASK_SECONDS)
         if leads is None:
             raise TimeoutError(f"no answer within {ASK_SECONDS:g} s")

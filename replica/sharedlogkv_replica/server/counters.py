@@ -6,7 +6,7 @@ from typing import Final
 
 METHODS: Final = ("GET", "HEAD", "PUT", "DELETE", "other")
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
-LATENCY_BOUNDS_SECONDS: Final = (
+LATENCY_BOUNDS_SECONDS: Final[tuple[float, ...]] = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 
