@@ -249,7 +249,7 @@ class LeaderCollector(Collector):
             (["request_mismatch"], counters.mismatches),
             (["failed"], counters.failed),
             (["unknown"], counters.unknown),
-            (["refused"], self._led.lead.counters.refused),
+            (["refused"], self._led.lead.intake.refused),
         ]
         yield _counter("leader_answers", "Answers to writes while leading, by outcome.", answers, ["outcome"])
         yield _gauge("remembered_requests", "Requests with an id that would not be repeated.", len(self._led.window))

@@ -66,10 +66,10 @@ class Ledger:
 class Bench:
     """One leader in the making, on a broker in memory."""
 
-    def __init__(self, broker: MemoryBroker, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, broker: MemoryBroker, window: RequestWindow, *, timeout_seconds: float = 5.0) -> None:
         self.broker = broker
         self.log = MemoryLog(broker)
-        self.window = RequestWindow()
+        self.window = window
         self.window.window_ms = 600_000
         self.ledger = Ledger()
         self.follower = Follower(self.log)
@@ -111,9 +111,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(broker: MemoryBroker | None = None, *, timeout_seconds: float = 5.0) -> AsyncIterator[Bench]:
+async def bench(
+    broker: MemoryBroker | None = None, *, window: RequestWindow | None = None, timeout_seconds: float = 5.0
+) -> AsyncIterator[Bench]:
     """A bench whose map follows the log, and whose leader in the making has a turn."""
-    made = Bench(broker or MemoryBroker(), timeout_seconds=timeout_seconds)
+    made = Bench(
+        broker or MemoryBroker(), RequestWindow() if window is None else window, timeout_seconds=timeout_seconds
+    )
     tasks = [asyncio.create_task(made.follower.run()), asyncio.create_task(made.lead.run())]
     try:
         await eventually(lambda: made.follower.standing.ready)

@@ -27,16 +27,17 @@ Invariants:
 import asyncio
 import functools
 from collections import OrderedDict
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from sharedlogkv_replica.core.leader_view import NOBODY, LeaderView, Role
 from sharedlogkv_replica.core.leadership import Term
 from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.writes import Write, WriteResult
 from sharedlogkv_replica.engine.deadlines import Deadlines
-from sharedlogkv_replica.engine.leader_questions import ReadIndex, ask_leads
-from sharedlogkv_replica.engine.peer_link import PeerDialer, PeerLink
+from sharedlogkv_replica.engine.leader_questions import ReadIndex, ask_index, ask_leads
+from sharedlogkv_replica.engine.peer_link import PeerDialer, PeerLink, hang_up
 from sharedlogkv_replica.engine.peer_session import Asker
 from sharedlogkv_replica.engine.peer_wire import Answer, IndexQuestion, question_of, result_of, write_bound_bytes
 from sharedlogkv_replica.engine.peers import ForwardCounters, ForwardLimits, PeerService
@@ -356,20 +357,14 @@ class Forwarder:
 
     # --- questions ---
 
-    async def read_index(self, *, timeout_seconds: float) -> Offset | None:
+    def read_index(self, *, timeout_seconds: float) -> Coroutine[Any, Any, Offset | None]:
         """The offset up to which a read that begins now must have applied the log, to see all that is acknowledged.
 
         None where nobody leads under a valid lease, or the leader does not answer in time; a barrier tells as well.
         """
-        if self._target is self._local:
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    return await self._local.read_index()
-            except TimeoutError:
-                return None
-        if not isinstance(self._target, PeerLink):
-            return None
-        return await self.indexes.ask(timeout_seconds=timeout_seconds)
+        if isinstance(self._target, PeerLink):
+            return self.indexes.ask(timeout_seconds=timeout_seconds)
+        return ask_index(self._target, timeout_seconds=timeout_seconds)
 
     def _send_index_question(self, asker: Asker) -> bool:
         link = self._target
@@ -378,13 +373,13 @@ class Forwarder:
         link.ask(IndexQuestion(), asker)
         return True
 
-    async def ask_leads(self, term: Term, *, timeout_seconds: float) -> bool | None:
+    def ask_leads(self, term: Term, *, timeout_seconds: float) -> Coroutine[Any, Any, bool | None]:
         """Whether the leader says that it leads `term` under a valid lease; None when it does not answer in time."""
         link = self._target if isinstance(self._target, PeerLink) else None
-        return None if link is None else await ask_leads(link, term, timeout_seconds=timeout_seconds)
+        return ask_leads(link, term, timeout_seconds=timeout_seconds)
 
-    async def close(self) -> None:
-        """Ends what is left, as `OutcomeUnknown` or `NoLeader`, and all links."""
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Ends what is left, at once, as `OutcomeUnknown` or `NoLeader`; and all links, once it is awaited."""
         self._closed = True
         self._open.stop()
         if self._rest is not None:
@@ -396,5 +391,4 @@ class Forwarder:
         self._waiting.clear()
         links = {*self._leaving, *([self._target] if isinstance(self._target, PeerLink) else [])}
         self._target = None
-        for link in links:
-            await link.close()
+        return hang_up(links)

@@ -9,6 +9,7 @@ not get those it waited for expects fewer.
 """
 
 import asyncio
+from types import TracebackType
 from typing import Final
 
 _SECONDS: Final = 0.001
@@ -18,7 +19,7 @@ _WRITES_MOST: Final = 480
 
 
 class Gathering:
-    """Counts, and waits.
+    """Counts; `with` it, the one that appends waits.
 
     Args:
         wake: is awaited by the one that appends; whoever has other work for it sets it.
@@ -29,6 +30,7 @@ class Gathering:
         self._expected = 0
         self._awaited = 0
         self._seconds = _SECONDS
+        self._timer: asyncio.TimerHandle | None = None
 
     def note_batch(self, writes: int, *, queued: int, seconds: float) -> None:
         """Takes in that a batch of so many writes is about to be answered, while `queued` wait for the next one.
@@ -47,13 +49,15 @@ class Gathering:
         if queued >= self._awaited:
             self._wake.set()
 
-    async def wait(self) -> None:
-        """Returns when those expected have come, when a moment is over, or when something else is to be done."""
+    def __enter__(self) -> None:
+        """From now on `wake` is set when those expected have come, when a moment is over, or by whoever else may."""
         self._awaited, self._expected = self._expected, 0
         self._wake.clear()
-        timer = asyncio.get_running_loop().call_later(self._seconds, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            timer.cancel()
-            self._awaited = 0
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._wake.set)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._awaited = 0

@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from sharedlogkv_replica.core.batch_plan import BatchPlan, Settled
+from sharedlogkv_replica.core.batch_plan import BatchPlan
 from sharedlogkv_replica.core.leadership import LeadershipRecord, Resign, Stamp, Term, Writer, encode_leadership
 from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.core.request_window import RequestWindow
@@ -31,11 +31,11 @@ from sharedlogkv_replica.core.writes import Write, WriteResult
 from sharedlogkv_replica.engine.flight import Flight
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.engine.gathering import Gathering
+from sharedlogkv_replica.engine.intake import Intake
 from sharedlogkv_replica.engine.lead_listener import Listener
 from sharedlogkv_replica.engine.outcomes import Outcomes, SentBatch
-from sharedlogkv_replica.engine.promise import Promise, Turn
-from sharedlogkv_replica.engine.waiters import fail
-from sharedlogkv_replica.engine.write_queue import Pending, QueueLimits, WriteQueue
+from sharedlogkv_replica.engine.promise import Promise
+from sharedlogkv_replica.engine.write_queue import QueueLimits
 from sharedlogkv_replica.errors import (
     Fenced,
     LogRefused,
@@ -45,22 +45,15 @@ from sharedlogkv_replica.errors import (
     RecordTooLarge,
     ReplicaError,
 )
-from sharedlogkv_replica.log.base import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, FencedWriter
-
-STAMP_BYTES: Final = 1024
-"""What a batch's stamp takes without its requests, at most: three numbers, and the names of a few heirs."""
+from sharedlogkv_replica.log.base import FencedWriter
 
 HEIRS_MOST: Final = 8
 """Heirs named in a stamp, at most: a name has up to 63 bytes."""
-
-REQUEST_BYTES: Final = 64
-"""What one request takes in a stamp beside its id, at most: index, fingerprint and quoting."""
 
 APPEND_SECONDS: Final = 10.0
 """The longest time for one append or claim: above what Kafka takes to elect another leader of the partition, since a
 resend then tells what became of the batch, where a new claim would cost every write that waits."""
 
-BATCH_RECORDS: Final = 500
 RETRY_SECONDS: Final = 0.05
 APPLY_SECONDS: Final = 0.25
 
@@ -75,7 +68,6 @@ class LeadCounters:
     batches: int = 0
     beats: int = 0
     records: int = 0
-    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +90,7 @@ class Lead:
     Attributes:
         counters: for the metrics.
         outcomes: of the batches sent.
-        batch_limit_bytes: the largest batch, framing included.
+        intake: takes writes in.
         term: the term in which writes are taken; None while they are not.
         committed: the offset of the last record acknowledged in this term; a read index is not below it.
         flight: of the batch that is on its way.
@@ -131,9 +123,7 @@ class Lead:
         self._clock = clock
         self._timeout_seconds = limits.timeout_seconds
         self.outcomes = Outcomes(timeout_seconds=limits.timeout_seconds)
-        self._queue: WriteQueue[Write] = WriteQueue(limits, on_expired=self._note_expired)
         self._listener: Listener | None = None
-        self.batch_limit_bytes = batch_limit_bytes
         self.counters = LeadCounters()
         self.term: Term | None = None
         self.committed = Offset(-1)
@@ -146,9 +136,11 @@ class Lead:
         self._idle.set()
         self._wake = asyncio.Event()
         self._busy_since: float | None = None
-        self._turn = Turn()
-        self.flight = Flight(self._turn)
         self._gathering = Gathering(self._wake)
+        self.intake = Intake(
+            window, self.outcomes, self._gathering, limits=limits, batch_limit_bytes=batch_limit_bytes, idle=self._idle
+        )
+        self.flight = Flight(self.intake.turn)
 
     def bind(self, listener: Listener) -> None:
         """Tells who decides; before `run`."""
@@ -157,7 +149,7 @@ class Lead:
     @property
     def queued_records(self) -> int:
         """Writes that wait for a batch now."""
-        return len(self._queue)
+        return len(self.intake)
 
     @property
     def busy_seconds(self) -> float:
@@ -167,35 +159,8 @@ class Lead:
     # --- what others ask for ---
 
     def submit(self, write: Write) -> Promise[WriteResult]:
-        """Joins the next batch; ends with what became of the write.
-
-        The promise's errors:
-            NoLeader: this replica does not lead, or not any more; nothing was written.
-            RecordTooLarge, LogUnavailable, LogRefused: nothing was written.
-            OutcomeUnknown: sent, and no answer before the deadline.
-        """
-        promise: Promise[WriteResult] = Promise(self._turn)
-        size = self._size_of(write)
-        problem = self._find_problem(write, size)
-        if problem is not None:
-            self.counters.refused += 1
-            fail(promise, problem)
-            return promise
-        self._queue.put(write, promise, size=size)
-        self._idle.clear()
-        self._gathering.note_arrival(len(self._queue))
-        return promise
-
-    def _find_problem(self, write: Write, size: int) -> ReplicaError | None:
-        if self.term is None:
-            return NoLeader("this replica does not lead; nothing was written")
-        if size + BATCH_OVERHEAD_BYTES + STAMP_BYTES > self.batch_limit_bytes:
-            return RecordTooLarge(f"a record of {size} bytes does not fit the log's {self.batch_limit_bytes} bytes")
-        if write.request is not None and self._window.is_full and self._window.find(write.request) is None:
-            return LogUnavailable(
-                f"{len(self._window)} requests with an Idempotency-Key are remembered, which is the most; send it later"
-            )
-        return self._queue.find_problem(size)
+        """See `Intake.submit`."""
+        return self.intake.submit(write)
 
     def claim(self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int]) -> None:
         """Orders a claim; its end is told to the listener."""
@@ -204,13 +169,13 @@ class Lead:
     def begin(self, term: Term) -> None:
         """Takes writes from now on, in the term that our last claim began."""
         self.term = term
+        self.intake.is_open = True
         self._wake.set()
 
     def end(self, reason: str) -> None:
         """Takes no more writes; those not sent yet end as `NoLeader`."""
         self.term = self._beat_term = None
-        for pending in self._queue.drain():
-            fail(pending.future, NoLeader(f"{reason}; nothing was written"))
+        self.intake.close(reason)
 
     def beat(self, term: Term) -> None:
         """Orders a sign of life, also before writes are taken; any batch is one."""
@@ -248,10 +213,11 @@ class Lead:
             while True:
                 if self._orders:
                     await self._carry_out(self._orders.popleft(), self._listener)
-                elif self._beat_term is not None or (self.term is not None and self._queue):
+                elif self._beat_term is not None or (self.term is not None and self.intake):
                     await asyncio.sleep(0)  # every client that is ready in this turn of the loop joins the batch
-                    if self._beat_term is None and self._gathering.lacks(len(self._queue)):
-                        await self._gathering.wait()
+                    if self._beat_term is None and self._gathering.lacks(len(self.intake)):
+                        with self._gathering:
+                            await self._wake.wait()
                     else:
                         await self._commit(self._listener)
                 else:
@@ -313,7 +279,7 @@ class Lead:
             return
         plan = BatchPlan(self._follower.store.get, position=self._follower.position, window=self._window)
         batch = SentBatch(term, self._batch_number + 1, self._producer_id)
-        self._fill(batch, plan, listener)
+        self.intake.fill(batch, plan, listener)
         if not batch.riders and self._beat_term is None:
             return
         self._batch_number += 1
@@ -328,21 +294,6 @@ class Lead:
             self._busy_since = None
         if last is not None:
             await self._wait_applied(last)
-
-    def _fill(self, batch: SentBatch, plan: BatchPlan, listener: Listener) -> None:
-        """Plans queued writes into the batch, and answers those that need none."""
-        queue = self._queue
-        room = self.batch_limit_bytes - BATCH_OVERHEAD_BYTES - STAMP_BYTES
-        while queue and len(plan.entries) < BATCH_RECORDS and (queue.next_size <= room or not batch.riders):
-            pending = queue.pop()
-            if pending.future.done():  # its caller gave up
-                continue
-            verdict = plan.add(pending.item)
-            if isinstance(verdict, Settled) and not (verdict.is_read and not listener.lease_holds()):
-                self.outcomes.answer(pending, verdict.result)
-                continue
-            room -= pending.size
-            batch.riders.append((pending, verdict))
 
     async def _append(self, batch: SentBatch, entries: Sequence[Entry], listener: Listener) -> Offset | None:
         """Appends the batch and answers its writes; the offset that the map must reach before the next, if any."""
@@ -371,7 +322,7 @@ class Lead:
         self.counters.records += len(entries) - 1
         listener.on_committed(started=started)
         seconds = self._clock() - started
-        self._gathering.note_batch(len(batch.riders), queued=len(self._queue), seconds=seconds)
+        self._gathering.note_batch(len(batch.riders), queued=len(self.intake), seconds=seconds)
         self.outcomes.settle(batch, base)  # its callers run in the loop's next turn, when the map has it
         return None if self._follower.apply_acknowledged(base, entries) else last
 
@@ -379,7 +330,7 @@ class Lead:
         """The error for the writes of a batch that the log did not take."""
         if isinstance(error, RecordTooLarge) and records > 2:
             # The log takes less than it told: each of them may still fit alone.
-            self.batch_limit_bytes //= 2
+            self.intake.batch_limit_bytes //= 2
             return LogUnavailable(f"{error}; smaller batches follow, so try again")
         return error
 
@@ -388,10 +339,3 @@ class Lead:
         while self.term is not None and self._follower.position <= offset:
             with contextlib.suppress(ReplicaError):
                 await self._follower.waiters.wait(offset, timeout_seconds=APPLY_SECONDS)
-
-    def _note_expired(self, pending: Pending[Write]) -> None:
-        self.outcomes.counters.failed += not pending.future.done()
-
-    def _size_of(self, write: Write) -> int:
-        size = RECORD_OVERHEAD_BYTES + len(write.key) + len(write.value or b"")
-        return size if write.request is None else size + len(write.request.id) + REQUEST_BYTES

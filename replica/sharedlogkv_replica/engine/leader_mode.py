@@ -15,21 +15,16 @@ from sharedlogkv_replica.core.election import Election
 from sharedlogkv_replica.core.election_events import ElectionConfig
 from sharedlogkv_replica.core.leader_view import LeaderView
 from sharedlogkv_replica.core.leadership import Term
-from sharedlogkv_replica.core.records import Offset, Position
 from sharedlogkv_replica.core.request_window import RequestWindow
-from sharedlogkv_replica.core.writes import REQUEST_ID_LIMIT_BYTES, Write, WriteResult
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.engine.forward import LEADER_SHARE, Forwarder
-from sharedlogkv_replica.engine.lead import APPEND_SECONDS, REQUEST_BYTES, STAMP_BYTES, Lead
+from sharedlogkv_replica.engine.lead import APPEND_SECONDS, Lead
 from sharedlogkv_replica.engine.leadership import ASK_SECONDS, Leadership
+from sharedlogkv_replica.engine.local_service import LocalService
 from sharedlogkv_replica.engine.peer_link import PeerDialer
 from sharedlogkv_replica.engine.peers import ForwardLimits
-from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.engine.write_queue import QueueLimits
 from sharedlogkv_replica.log.base import LogDescription, SharedLog
-
-LEADER_FRAME_BYTES: Final = STAMP_BYTES + REQUEST_BYTES + REQUEST_ID_LIMIT_BYTES
-"""What a leader's batch of one record takes more than any other batch of one, at most."""
 
 HUNG_SECONDS: Final = 3 * APPEND_SECONDS
 """Every append and claim has its own deadline; one that is under way for this long hangs."""
@@ -52,56 +47,6 @@ class LeaderSettings:
     lease_seconds: float
     jitter: float
     write_timeout_seconds: float
-
-
-class LocalService:
-    """This replica as the one that may lead; implements `PeerService` for itself and for its peers."""
-
-    def __init__(self, lead: Lead, leadership: Leadership, follower: Follower) -> None:
-        self._lead = lead
-        self._leadership = leadership
-        self._follower = follower
-        self._turn = Turn()
-
-    def write(self, write: Write, *, timeout_seconds: float) -> Promise[WriteResult]:
-        """See `PeerService`; a leader's own deadline, which is the same for all replicas, counts for all writes."""
-        del timeout_seconds
-        return self._lead.submit(write)
-
-    def read_index(self) -> Promise[Offset | None]:
-        """See `PeerService`."""
-        index: Promise[Offset | None] = Promise(self._turn)
-
-        def tell(_: object) -> None:
-            if not index.done():
-                index.set_result(self._index())
-
-        if self._leadership.lease_holds() and self._lead.flight.is_on:
-            self._lead.flight.settled().add_done_callback(tell)
-        else:
-            tell(None)
-        return index
-
-    def index_now(self) -> Offset | None:
-        """The read index, where it is known at once; None elsewhere."""
-        return None if self._lead.flight.is_on else self._index()
-
-    def lease_holds(self) -> bool:
-        """Whether this replica leads, and nobody else can."""
-        return self._leadership.lease_holds()
-
-    def _index(self) -> Offset | None:
-        if not self._leadership.lease_holds():
-            return None
-        return max(Offset(self._follower.position - 1), self._lead.committed)
-
-    def ask_leads(self, term: Term) -> bool:
-        """See `PeerService`."""
-        return self._leadership.ask_leads(term)
-
-    def note_peer(self, name: str, position: Position, *, fit: bool) -> None:
-        """See `PeerService`."""
-        self._leadership.note_peer(name, position, fit=fit)
 
 
 class LeaderMode:
@@ -163,7 +108,7 @@ class LeaderMode:
 
     def adapt(self, description: LogDescription) -> None:
         """Takes over what the log told when it was opened."""
-        self.lead.batch_limit_bytes = description.batch_limit_bytes
+        self.lead.intake.batch_limit_bytes = description.batch_limit_bytes
         self.window.window_ms = description.compaction_lag_seconds * 1000
 
     @property

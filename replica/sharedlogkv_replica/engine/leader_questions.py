@@ -17,6 +17,7 @@ from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.engine.peer_link import PeerLink
 from sharedlogkv_replica.engine.peer_session import Asker
 from sharedlogkv_replica.engine.peer_wire import Answer, IndexAnswer, LeadsAnswer, LeadsQuestion
+from sharedlogkv_replica.engine.peers import PeerService
 
 _QUESTION_BYTES = 64
 
@@ -118,8 +119,21 @@ class _LeadsAsker:
             self.future.set_result(None)
 
 
-async def ask_leads(link: PeerLink, term: Term, *, timeout_seconds: float) -> bool | None:
-    """Whether the peer says that it leads `term` under a valid lease; None when it does not answer in time."""
+async def ask_index(local: PeerService | None, *, timeout_seconds: float) -> Offset | None:
+    """The index that this replica tells as the leader; None where there is none, or not in time."""
+    if local is None:
+        return None
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await local.read_index()
+    except TimeoutError:
+        return None
+
+
+async def ask_leads(link: PeerLink | None, term: Term, *, timeout_seconds: float) -> bool | None:
+    """Whether the peer says that it leads `term` under a valid lease; None when it gives no answer in time."""
+    if link is None:
+        return None
     try:
         async with asyncio.timeout(timeout_seconds):
             await link.until_connected()

@@ -7,7 +7,7 @@ called when there is room again.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -188,3 +188,9 @@ class PeerLink:
                 "no connection to the leader",
                 extra={"address": self.address, "fault": refused.fault.value, "detail": str(refused)},
             )
+
+
+async def hang_up(links: Iterable[PeerLink]) -> None:
+    """Closes links, one after the other."""
+    for link in links:
+        await link.close()

@@ -14,7 +14,8 @@ from sharedlogkv_replica.core.token import LogIdentity
 from sharedlogkv_replica.core.writes import Write, WriteResult, Written
 from sharedlogkv_replica.engine.commit import CommitLimits, GroupCommit
 from sharedlogkv_replica.engine.follow import Follower
-from sharedlogkv_replica.engine.leader_mode import LEADER_FRAME_BYTES, LeaderMode, LeaderSettings, describe_leader
+from sharedlogkv_replica.engine.intake import LEADER_FRAME_BYTES
+from sharedlogkv_replica.engine.leader_mode import LeaderMode, LeaderSettings, describe_leader
 from sharedlogkv_replica.engine.peer_link import PeerDialer
 from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.engine.read_guard import ReadGuard

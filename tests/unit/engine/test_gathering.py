@@ -20,11 +20,12 @@ def gathering() -> tuple[Gathering, asyncio.Event]:
     return Gathering(wake), wake
 
 
-async def waited_seconds(gathered: Gathering) -> float:
+async def waited_seconds(gathered: Gathering, wake: asyncio.Event) -> float:
     """Wait for more, and return for how long."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    await gathered.wait()
+    with gathered:
+        await wake.wait()
     return loop.time() - began
 
 
@@ -60,7 +61,7 @@ def test_the_wait_ends_when_those_expected_have_come() -> None:
     async def main() -> None:
         gathered, wake = gathering()
         gathered.note_batch(8, queued=0, seconds=MOMENT)
-        waiting = asyncio.create_task(waited_seconds(gathered))
+        waiting = asyncio.create_task(waited_seconds(gathered, wake))
         await asyncio.sleep(MOMENT / 2)
         gathered.note_arrival(6)
         await asyncio.sleep(0)
@@ -80,9 +81,9 @@ def test_clients_that_do_not_come_cost_a_moment_and_no_more_than_the_last_batch_
     writes: int, took: float, waits: int
 ) -> None:
     async def main() -> None:
-        gathered, _ = gathering()
+        gathered, wake = gathering()
         gathered.note_batch(writes, queued=0, seconds=took)
-        assert await waited_seconds(gathered) == pytest.approx(waits * MOMENT)
+        assert await waited_seconds(gathered, wake) == pytest.approx(waits * MOMENT)
         assert not gathered.lacks(1)
 
     run(main())
@@ -93,6 +94,6 @@ def test_other_work_ends_the_wait() -> None:
         gathered, wake = gathering()
         gathered.note_batch(8, queued=0, seconds=MOMENT)
         asyncio.get_running_loop().call_later(MOMENT / 4, wake.set)
-        assert await waited_seconds(gathered) == pytest.approx(MOMENT / 4)
+        assert await waited_seconds(gathered, wake) == pytest.approx(MOMENT / 4)
 
     run(main())

@@ -10,10 +10,8 @@ from sharedlogkv_replica.core.leadership import (
     LEADERSHIP_KEY,
     STAMP_KEY,
     Claim,
-    Request,
     Resign,
     Stamp,
-    Term,
     decode_leadership,
 )
 from sharedlogkv_replica.core.records import Entry, Offset
@@ -128,13 +126,12 @@ async def test_a_repeated_request_is_answered_as_the_first_and_written_once() ->
 
 @pytest.mark.asyncio
 async def test_a_request_that_is_remembered_is_answered_also_when_no_other_one_could_be_remembered() -> None:
-    async with bench() as made:
+    async with bench(window=RequestWindow(most=1)) as made:
         await made.take_over()
         request = RequestId("id", "print")
         first = await made.lead.submit(Write(b"k", b"1", request=request))
-        made.window = made.lead._window = full = RequestWindow(most=1)
         assert isinstance(first, Written)
-        full.note(Offset(first.offset - 1), Stamp(Term(0), 1, 1, (Request(0, "id", "print"),)), timestamp_ms=1)
+        await eventually(lambda: made.window.is_full)
         assert await made.lead.submit(Write(b"k", b"1", request=request)) == Written(first.offset, repeated=True)
         with pytest.raises(LogUnavailable, match="send it later"):
             await made.lead.submit(Write(b"k", b"1", request=RequestId("other", "print")))

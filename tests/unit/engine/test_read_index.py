@@ -14,8 +14,8 @@ from sharedlogkv_replica.core.writes import (
     Write,
     Written,
 )
-from sharedlogkv_replica.engine.leader_mode import LocalService
 from sharedlogkv_replica.engine.leadership import Leadership
+from sharedlogkv_replica.engine.local_service import LocalService
 from sharedlogkv_replica.errors import (
     LogRefused,
 )
