@@ -97,8 +97,9 @@ class Outcomes:
         pending.future.set_result(result)
 
     def settle(self, batch: SentBatch, stamp_offset: Offset) -> None:
-        """Answers the writes of a batch whose stamp is at `stamp_offset`."""
-        self._open.pop((batch.term, batch.number), None)
+        """Answers the writes of a batch whose stamp is at `stamp_offset`, unless its outcome was known before."""
+        if not self._end(batch):
+            return
         first, written = Offset(stamp_offset + 1), 0
         for pending, verdict in batch.riders:
             if not isinstance(verdict, Appended):
@@ -109,12 +110,17 @@ class Outcomes:
         self.counters.written += written
 
     def fail(self, batch: SentBatch, error: ReplicaError) -> None:
-        """Ends the writes of a batch with `error`."""
-        self._open.pop((batch.term, batch.number), None)
+        """Ends the writes of a batch with `error`, unless its outcome was known before."""
+        if not self._end(batch):
+            return
         for pending, _ in batch.riders:
             if not pending.future.done():
                 self.counters.failed += 1
                 fail(pending.future, type(error)(*error.args))
+
+    def _end(self, batch: SentBatch) -> bool:
+        """Whether the batch was open until now. Else its writes were told, and some may be with the next leader."""
+        return self._open.pop((batch.term, batch.number), None) is not None
 
     def observe(self, offset: Offset, record: LeadershipRecord) -> None:
         """Takes in a record that the map has applied, each in order: it may tell what became of a batch."""

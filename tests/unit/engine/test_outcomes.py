@@ -9,6 +9,7 @@ from sharedlogkv_replica.core.leadership import Claim, LeadershipRecord, Retired
 from sharedlogkv_replica.core.records import Offset
 from sharedlogkv_replica.core.writes import ConditionFailed, RequestMismatch, Write, WriteResult, Written
 from sharedlogkv_replica.engine.outcomes import AnswerCounters, Outcomes, SentBatch
+from sharedlogkv_replica.engine.promise import Promise, Turn
 from sharedlogkv_replica.engine.write_queue import Pending
 from sharedlogkv_replica.errors import NoLeader
 
@@ -67,6 +68,26 @@ async def test_a_claim_that_may_not_have_shut_us_out_says_nothing_and_the_batch_
 
 
 @pytest.mark.asyncio
+async def test_what_the_log_has_told_of_a_batch_is_not_told_again_since_its_writes_may_be_on_their_way_to_another() -> (
+    None
+):
+    loop = asyncio.get_running_loop()
+    outcomes, promise = Outcomes(timeout_seconds=5.0), Promise[WriteResult](Turn())
+    taken_over: list[str] = []
+    promise.recover(lambda _, error: taken_over.append(str(error)))  # as the forwarder does
+    pending = Pending(Write(b"k", b"1"), promise, size=10, deadline=loop.time() + 5.0)
+    batch = SentBatch(Term(10), 1, OURS, [(pending, Appended(0))])
+    outcomes.await_outcome(batch)
+    outcomes.observe(Offset(20), claim_of(OURS))
+    await asyncio.sleep(0)
+    assert len(taken_over) == 1
+    outcomes.fail(batch, NoLeader("the broker says so, too"))
+    outcomes.settle(batch, Offset(30))
+    assert not promise.done()
+    outcomes.lose("the test is over")
+
+
+@pytest.mark.asyncio
 async def test_each_write_of_a_batch_has_its_own_answer_and_is_counted_by_what_became_of_it() -> None:
     loop, outcomes = asyncio.get_running_loop(), Outcomes(timeout_seconds=5.0)
     verdicts: dict[Verdict, WriteResult] = {
@@ -80,6 +101,9 @@ async def test_each_write_of_a_batch_has_its_own_answer_and_is_counted_by_what_b
     answers: list[asyncio.Future[WriteResult]] = [loop.create_future() for _ in verdicts]
     answers[-1].cancel()
     pending = [Pending(Write(b"k", b"1"), answer, size=10, deadline=loop.time() + 5.0) for answer in answers]
-    outcomes.settle(SentBatch(Term(10), 1, OURS, list(zip(pending, verdicts, strict=True))), Offset(20))
+    batch = SentBatch(Term(10), 1, OURS, list(zip(pending, verdicts, strict=True)))
+    outcomes.await_outcome(batch)
+    outcomes.settle(batch, Offset(20))
     assert [answer.result() for answer in answers[:-1]] == list(verdicts.values())[:-1]
     assert outcomes.counters == AnswerCounters(written=2, repeated=1, condition_failures=1, mismatches=1)
+    outcomes.lose("the test is over")
