@@ -29,14 +29,20 @@ COMPILED = (
     "engine/flight",
     "engine/forward",
     "engine/gathering",
-    "engine/lead",
+    "engine/intake",
     "engine/load",
+    "engine/local_service",
     "engine/outcomes",
     "engine/promise",
     "engine/waiters",
     "engine/write_queue",
     #
+    "log/kafka_decode",
+    #
+    "server/clock",
+    "server/counters",
     "server/http_connection",
+    "server/http_messages",
     "server/http_reader",
     "server/puts_in_hand",
     "server/repeated_put",
@@ -47,9 +53,9 @@ COMPILED = (
 )
 """Compiled is what runs for each request or record; what runs for each connection, batch or second stays as it is.
 
-The modules of `replica/sharedlogkv_replica/`, by package and name. None of them may `await` in a `finally`: mypyc looks
-there for the exception under way in `sys.exc_info()`, where other tasks' exceptions come and go meanwhile. One may be
-lost, a cancellation too, or one be raised that had been handled.
+The modules of `replica/sharedlogkv_replica/`, by package and name. None of them has a coroutine: one that mypyc made
+looks for the exception under way in `sys.exc_info()`, where those of other tasks come and go while it waits. With an
+`await` in a `finally` a cancellation was seen to be lost that way.
 """
 
 MYPY_OPTIONS = ("--config-file=", "--ignore-missing-imports")
