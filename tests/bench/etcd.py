@@ -107,6 +107,10 @@ class EtcdCluster:
     ) -> None:
         self._stack.close()
 
+    def cpu_seconds(self) -> float:
+        """The processor time that all members have used so far."""
+        return sum(member.cpu_seconds() for member in self._members)
+
     def await_ready(self) -> None:
         """Returns once all take requests."""
         for member in self._members:

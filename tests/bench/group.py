@@ -49,6 +49,10 @@ class Group:
         """All replicas, as the load generator names them."""
         return ",".join(replica.url for replica in self.replicas)
 
+    def cpu_seconds(self) -> float:
+        """The processor time that all replicas have used so far."""
+        return sum(replica.cpu_seconds() for replica in self.replicas)
+
     def await_ready(self) -> None:
         """Returns once all serve, and one leads."""
         for replica in self.replicas:

@@ -21,7 +21,7 @@ Operation: TypeAlias = Literal["put", "get", "get-linearizable"]
 
 SOURCE = Path(__file__).with_name("go")
 PROGRAM = cached("sharedlogkv-bench/load")
-_WARM_UP_SECONDS = 1.0
+WARM_UP_SECONDS = 1.0  # of the clients, before what they count
 _FILL_SECONDS = 300.0
 _FINISH_SECONDS = 40.0  # above the patience of a client of the load generator, which is 30 s
 
@@ -161,7 +161,7 @@ def _program() -> str:
 
 
 def _run(arguments: list[str], *, timeout_seconds: float) -> dict[str, Any]:
-    size = ["-value-bytes", str(VALUE_BYTES), "-warm-up", str(_WARM_UP_SECONDS)]
+    size = ["-value-bytes", str(VALUE_BYTES), "-warm-up", str(WARM_UP_SECONDS)]
     report: dict[str, Any] = json.loads(run(_program(), *arguments, *size, timeout_seconds=timeout_seconds) or "{}")
     return report
 

@@ -156,6 +156,10 @@ class Program:
         pids = _family(self._running().pid)
         return Usage(sum(map(_cpu_seconds, pids)), sum(map(_resident_bytes, pids)))
 
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used so far."""
+        return self.usage().cpu_seconds
+
 
 def _family(pid: int) -> list[int]:
     """A process and all below it."""

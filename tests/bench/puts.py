@@ -18,6 +18,8 @@ replica and leaves flushing to the operating system. So the same is measured wit
 (`flush.messages=1` on the topic), and with neither (`--unsafe-no-fsync`).
 """
 
+import dataclasses
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -138,14 +140,41 @@ def _measure(site: Site, case: Case) -> Figure:
         etcd.await_ready()
         ours.await_ready()
 
-        def drive(url: str, seconds: float = case.seconds) -> Load:
-            return load.drive(url, "put", connections=case.connections, depth=case.depth, seconds=seconds)
+        for side in (etcd, ours):
+            load.drive(side.url, "put", connections=_FEW, seconds=_WARM_UP_SECONDS[0])
+            _drive(side, case, seconds=_WARM_UP_SECONDS[1])
+        pairs = [(_drive(etcd, case), _drive(ours, case)) for _ in range(case.pairs)]
+    figure = compare_loads(
+        [(peer.load, our.load) for peer, our in pairs], name=case.name, title=title, target=case.target
+    )
+    cpu_us = {
+        "our_server_cpu_us": statistics.median(our.server_cpu_us for _, our in pairs),
+        "peer_server_cpu_us": statistics.median(peer.server_cpu_us for peer, _ in pairs),
+    }
+    return dataclasses.replace(figure, details={**figure.details, **cpu_us})
 
-        for url in (etcd.url, ours.url):
-            load.drive(url, "put", connections=_FEW, seconds=_WARM_UP_SECONDS[0])
-            drive(url, _WARM_UP_SECONDS[1])
-        pairs = [(drive(etcd.url), drive(ours.url)) for _ in range(case.pairs)]
-    return compare_loads(pairs, name=case.name, title=title, target=case.target)
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run against one side.
+
+    Attributes:
+        load: What the clients saw.
+        server_cpu_us: What a put took of the processors in the servers, brokers left out; the clients' warm-up counts
+            as so many puts as its time would have at the rate of the run.
+    """
+
+    load: Load
+    server_cpu_us: float
+
+
+def _drive(side: EtcdCluster | Group | Replica, case: Case, *, seconds: float | None = None) -> _Run:
+    before = side.cpu_seconds()
+    driven = load.drive(
+        side.url, "put", connections=case.connections, depth=case.depth, seconds=seconds or case.seconds
+    )
+    puts = driven.requests + driven.per_second * load.WARM_UP_SECONDS
+    return _Run(driven, 1e6 * (side.cpu_seconds() - before) / puts)
 
 
 def _store(site: Site, topic: str, case: Case) -> Group | Replica:
