@@ -70,8 +70,8 @@ def extensions() -> list[Extension]:
     """
     if os.environ.get("SHAREDLOGKV_COMPILE", "0") in ("", "0"):
         return []
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    if shutil.which(os.environ.get("CC", compiler).split()[0]) is None:
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
         sys.exit(f"SHAREDLOGKV_COMPILE: there is no C compiler {compiler}; Debian's packages are gcc and libc6-dev")
     header = Path(sysconfig.get_path("include"), "Python.h")
     if not header.exists():

@@ -1,6 +1,9 @@
-"""The compiled replica: which modules it has, and that one of other sources is not run."""
+"""The compiled replica: which modules it has, what its building needs, and that one of other sources is not run."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,18 @@ def test_every_module_that_is_to_be_compiled_is_there_once() -> None:
 def test_no_compiled_module_has_a_coroutine(name: str) -> None:
     tree = ast.parse((REPOSITORY / f"replica/sharedlogkv_replica/{name}.py").read_text())
     assert [node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)] == []
+
+
+def test_a_compiler_that_is_not_there_is_named_as_it_was_asked_for() -> None:
+    command, environment = (
+        [sys.executable, "setup.py", "build_ext"],
+        {"SHAREDLOGKV_COMPILE": "1", "CC": "no-such-cc -O2"},
+    )
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "no C compiler no-such-cc;" in done.stderr
 
 
 def test_the_compiled_replica_of_other_sources_is_not_run(tmp_path: Path) -> None:
