@@ -35,6 +35,16 @@ def test_no_compiled_module_has_a_coroutine(name: str) -> None:
     assert [node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)] == []
 
 
+@pytest.mark.parametrize("name", compiled_modules())
+def test_no_compiled_generator_waits_while_an_error_is_handled(name: str) -> None:
+    tree = ast.parse((REPOSITORY / f"replica/sharedlogkv_replica/{name}.py").read_text())
+    handling = [
+        part for node in ast.walk(tree) if isinstance(node, ast.Try) for part in (*node.handlers, *node.finalbody)
+    ]
+    waits = [node.lineno for part in handling for node in ast.walk(part) if isinstance(node, ast.Yield | ast.YieldFrom)]
+    assert waits == []
+
+
 def test_a_compiler_that_is_not_there_is_named_as_it_was_asked_for() -> None:
     command, environment = (
         [sys.executable, "setup.py", "build_ext"],
