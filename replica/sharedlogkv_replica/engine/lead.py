@@ -27,14 +27,12 @@ from sharedlogkv_replica.core.batch_plan import BatchPlan
 from sharedlogkv_replica.core.leadership import LeadershipRecord, Resign, Stamp, Term, Writer, encode_leadership
 from sharedlogkv_replica.core.records import Entry, Offset
 from sharedlogkv_replica.core.request_window import RequestWindow
-from sharedlogkv_replica.core.writes import Write, WriteResult
 from sharedlogkv_replica.engine.flight import Flight
 from sharedlogkv_replica.engine.follow import Follower
 from sharedlogkv_replica.engine.gathering import Gathering
 from sharedlogkv_replica.engine.intake import Intake
 from sharedlogkv_replica.engine.lead_listener import Listener
 from sharedlogkv_replica.engine.outcomes import Outcomes, SentBatch
-from sharedlogkv_replica.engine.promise import Promise
 from sharedlogkv_replica.engine.write_queue import QueueLimits
 from sharedlogkv_replica.errors import (
     Fenced,
@@ -157,10 +155,6 @@ class Lead:
         return 0.0 if self._busy_since is None else self._clock() - self._busy_since
 
     # --- what others ask for ---
-
-    def submit(self, write: Write) -> Promise[WriteResult]:
-        """See `Intake.submit`."""
-        return self.intake.submit(write)
 
     def claim(self, compose: Callable[[Writer], Sequence[Entry]], *, enlisted: Collection[int]) -> None:
         """Orders a claim; its end is told to the listener."""

@@ -1,6 +1,6 @@
 """All that a replica does in `writeMode: Leader`: elects, leads when it is its turn, and brings writes to the leader.
 
-client ─> write ─> Forwarder ─┬─> (this replica leads)  LocalService ─> Lead ─> log
+client ─> write ─> Forwarder ─┬─> (this replica leads)  LocalService ─> Intake ─> Lead ─> log
 └─> (a peer leads)        PeerLink ─> the peer's LocalService
 log ─> Follower ─> Leadership ─> Election ─> Forwarder: who leads
 """

@@ -40,7 +40,7 @@ ABSENT = Condition(none_match=frozenset())
 async def test_who_does_not_lead_writes_nothing() -> None:
     async with bench() as made:
         with pytest.raises(NoLeader):
-            await made.lead.submit(Write(b"a", b"1"))
+            await made.lead.intake.submit(Write(b"a", b"1"))
         assert keys_in(made.broker) == []
 
 
@@ -48,7 +48,7 @@ async def test_who_does_not_lead_writes_nothing() -> None:
 async def test_writes_that_arrive_together_are_one_batch_behind_one_stamp() -> None:
     async with bench() as made:
         term = await made.take_over()
-        results = await asyncio.gather(*(made.lead.submit(Write(b"key-%d" % n, b"v")) for n in range(3)))
+        results = await asyncio.gather(*(made.lead.intake.submit(Write(b"key-%d" % n, b"v")) for n in range(3)))
         first = term + 2
         assert results == [Written(Offset(first)), Written(Offset(first + 1)), Written(Offset(first + 2))]
         assert keys_in(made.broker) == [LEADERSHIP_KEY, STAMP_KEY, b"key-0", b"key-1", b"key-2"]
@@ -61,7 +61,7 @@ async def test_an_answered_write_is_in_the_leader_s_own_map() -> None:
     async with bench() as made:
         await made.take_over()
         for number in range(50):
-            result = await made.lead.submit(Write(b"key", b"%d" % number))
+            result = await made.lead.intake.submit(Write(b"key", b"%d" % number))
             assert isinstance(result, Written)
             assert made.follower.store.get(b"key") == (result.offset, b"%d" % number)
 
@@ -71,7 +71,7 @@ async def test_records_of_others_in_between_are_applied_in_the_log_s_order() -> 
     async with bench() as made:
         await made.take_over()
         made.broker.append([Entry(b"key", b"foreign"), Entry(b"other", b"foreign")])
-        await made.lead.submit(Write(b"key", b"ours"))
+        await made.lead.intake.submit(Write(b"key", b"ours"))
         await eventually(lambda: made.follower.position == made.broker.end)
         assert made.follower.store.get(b"key") == (made.broker.end - 1, b"ours")
         assert made.follower.store.get(b"other") is not None
@@ -81,7 +81,7 @@ async def test_records_of_others_in_between_are_applied_in_the_log_s_order() -> 
 async def test_of_many_who_create_a_key_at_once_one_succeeds_and_the_others_learn_its_version() -> None:
     async with bench() as made:
         await made.take_over()
-        results = await asyncio.gather(*(made.lead.submit(Write(b"k", b"%d" % n, ABSENT)) for n in range(10)))
+        results = await asyncio.gather(*(made.lead.intake.submit(Write(b"k", b"%d" % n, ABSENT)) for n in range(10)))
         (written,) = [result for result in results if isinstance(result, Written)]
         failed = [result for result in results if isinstance(result, ConditionFailed)]
         assert [result.version for result in failed] == [written.offset] * 9
@@ -91,10 +91,11 @@ async def test_of_many_who_create_a_key_at_once_one_succeeds_and_the_others_lear
 async def test_a_failed_condition_is_answered_at_once_under_a_lease() -> None:
     async with bench() as made:
         await made.take_over()
-        written = await made.lead.submit(Write(b"k", b"1"))
+        written = await made.lead.intake.submit(Write(b"k", b"1"))
         assert isinstance(written, Written)
         end = made.broker.end
-        assert await made.lead.submit(Write(b"k", b"2", ABSENT)) == ConditionFailed(written.offset, written.offset)
+        failed = ConditionFailed(written.offset, written.offset)
+        assert await made.lead.intake.submit(Write(b"k", b"2", ABSENT)) == failed
         assert made.broker.end == end
 
 
@@ -102,10 +103,10 @@ async def test_a_failed_condition_is_answered_at_once_under_a_lease() -> None:
 async def test_without_a_lease_a_failed_condition_is_answered_after_a_batch_has_proved_that_nobody_else_leads() -> None:
     async with bench() as made:
         await made.take_over()
-        written = await made.lead.submit(Write(b"k", b"1"))
+        written = await made.lead.intake.submit(Write(b"k", b"1"))
         made.ledger.holds = False
         end = made.broker.end
-        failed = await made.lead.submit(Write(b"k", b"2", ABSENT))
+        failed = await made.lead.intake.submit(Write(b"k", b"2", ABSENT))
         assert isinstance(written, Written)
         assert failed == ConditionFailed(written.offset, written.offset)
         assert made.broker.end == end + 1
@@ -116,11 +117,11 @@ async def test_a_repeated_request_is_answered_as_the_first_and_written_once() ->
     async with bench() as made:
         await made.take_over()
         request = RequestId("id", "print")
-        first = await made.lead.submit(Write(b"k", b"1", request=request))
+        first = await made.lead.intake.submit(Write(b"k", b"1", request=request))
         assert isinstance(first, Written)
-        assert await made.lead.submit(Write(b"k", b"1", request=request)) == Written(first.offset, repeated=True)
+        assert await made.lead.intake.submit(Write(b"k", b"1", request=request)) == Written(first.offset, repeated=True)
         other = RequestId("id", "another")
-        assert await made.lead.submit(Write(b"k", b"2", request=other)) == RequestMismatch()
+        assert await made.lead.intake.submit(Write(b"k", b"2", request=other)) == RequestMismatch()
         assert keys_in(made.broker).count(b"k") == 1
 
 
@@ -129,12 +130,12 @@ async def test_a_request_that_is_remembered_is_answered_also_when_no_other_one_c
     async with bench(window=RequestWindow(most=1)) as made:
         await made.take_over()
         request = RequestId("id", "print")
-        first = await made.lead.submit(Write(b"k", b"1", request=request))
+        first = await made.lead.intake.submit(Write(b"k", b"1", request=request))
         assert isinstance(first, Written)
         await eventually(lambda: made.window.is_full)
-        assert await made.lead.submit(Write(b"k", b"1", request=request)) == Written(first.offset, repeated=True)
+        assert await made.lead.intake.submit(Write(b"k", b"1", request=request)) == Written(first.offset, repeated=True)
         with pytest.raises(LogUnavailable, match="send it later"):
-            await made.lead.submit(Write(b"k", b"1", request=RequestId("other", "print")))
+            await made.lead.intake.submit(Write(b"k", b"1", request=RequestId("other", "print")))
 
 
 @pytest.mark.asyncio
@@ -164,7 +165,7 @@ async def test_a_record_that_fits_no_batch_is_refused_at_once() -> None:
     async with bench() as made:
         await made.take_over()
         with pytest.raises(RecordTooLarge):
-            await made.lead.submit(Write(b"k", bytes(100_000)))
+            await made.lead.intake.submit(Write(b"k", bytes(100_000)))
 
 
 class SlowWriter:
@@ -190,7 +191,7 @@ async def test_clients_that_write_again_when_they_are_answered_come_to_share_one
             for _ in range(5 * (number % 2)):
                 await asyncio.sleep(0)  # the odd ones find a batch on its way
             for _ in range(20):
-                await made.lead.submit(Write(b"%d" % number, b"1"))
+                await made.lead.intake.submit(Write(b"%d" % number, b"1"))
 
         await asyncio.gather(*map(write_twenty, range(8)))
         assert made.lead.counters.records == 160

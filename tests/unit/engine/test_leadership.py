@@ -17,7 +17,7 @@ def test_a_lone_replica_comes_to_lead_and_takes_writes() -> None:
     async def main() -> None:
         async with electorate(1) as made:
             leader = await made.leader()
-            result = await leader.lead.submit(Write(b"k", b"1"))
+            result = await leader.lead.intake.submit(Write(b"k", b"1"))
             assert isinstance(result, Written)
             assert leader.leadership.lease_holds()
 
@@ -52,7 +52,7 @@ def test_when_the_leader_dies_another_leads_within_seconds_and_has_all_that_was_
     async def main() -> None:
         async with electorate(3) as made:
             leader = await made.leader()
-            written = await leader.lead.submit(Write(b"k", b"1"))
+            written = await leader.lead.intake.submit(Write(b"k", b"1"))
             await leader.kill()
             died = asyncio.get_running_loop().time()
             successor = await made.leader()
@@ -68,11 +68,11 @@ def test_a_request_that_a_dead_leader_carried_out_is_not_carried_out_again_by_th
         async with electorate(2) as made:
             leader = await made.leader()
             write = Write(b"k", b"1", request=RequestId("id", "print"))
-            written = await leader.lead.submit(write)
+            written = await leader.lead.intake.submit(write)
             assert isinstance(written, Written)
             await leader.kill()
             successor = await made.leader()
-            assert await successor.lead.submit(write) == Written(written.offset, repeated=True)
+            assert await successor.lead.intake.submit(write) == Written(written.offset, repeated=True)
 
     virtual_time.run(main())
 
@@ -82,14 +82,14 @@ def test_a_leader_that_applies_its_own_batches_first_remembers_requests_for_the_
         async with electorate(1) as made:
             leader = await made.leader()
             window_seconds = made.broker.compaction_lag_seconds
-            await leader.lead.submit(Write(b"old", b"1", request=RequestId("old", "print")))
+            await leader.lead.intake.submit(Write(b"old", b"1", request=RequestId("old", "print")))
             await asyncio.sleep(2 * window_seconds)
             write = Write(b"k", b"1", request=RequestId("id", "print"))
-            written = await leader.lead.submit(write)
+            written = await leader.lead.intake.submit(write)
             assert isinstance(written, Written)
             made.broker.append([BARRIER])
             await asyncio.sleep(window_seconds / 2)
-            assert await leader.lead.submit(write) == Written(written.offset, repeated=True)
+            assert await leader.lead.intake.submit(write) == Written(written.offset, repeated=True)
             assert len(leader.window) == 1, "the old one was forgotten"
 
     virtual_time.run(main())
@@ -178,9 +178,9 @@ def test_a_record_that_no_leader_wrote_is_applied_and_counted_everywhere() -> No
     async def main() -> None:
         async with electorate(2) as made:
             leader = await made.leader()
-            await leader.lead.submit(Write(b"k", b"1"))
+            await leader.lead.intake.submit(Write(b"k", b"1"))
             made.broker.append([Entry(b"k", b"foreign")])
-            await leader.lead.submit(Write(b"other", b"1"))
+            await leader.lead.intake.submit(Write(b"other", b"1"))
             await asyncio.sleep(1)
             for member in made.members:
                 assert member.leadership.authorship.foreign_records == 1

@@ -56,7 +56,7 @@ async def test_the_read_index_waits_for_a_batch_that_others_may_have_shown_alrea
         assert known == await service.read_index()
         late = LateWord(made.lead._writer)
         made.lead._writer = cast(FencedWriter, late)
-        write = made.lead.submit(Write(b"k", b"1"))
+        write = made.lead.intake.submit(Write(b"k", b"1"))
         await eventually(lambda: made.broker.end > made.ledger.claimed[-1].offset + 1)
         assert made.lead.flight.is_on
         assert service.index_now() is None
@@ -77,7 +77,7 @@ async def test_a_batch_that_ends_without_success_ends_the_wait_for_the_read_inde
         await made.take_over()
         service = LocalService(made.lead, cast(Leadership, made.ledger), made.follower)
         made.broker.fault = Fault.WRITE_REFUSED
-        write = made.lead.submit(Write(b"k", b"1"))
+        write = made.lead.intake.submit(Write(b"k", b"1"))
         await eventually(lambda: made.lead.flight.is_on)
         index = service.read_index()
         made.ledger.holds = holds
