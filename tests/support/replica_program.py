@@ -27,17 +27,14 @@ class NotCompiled(Exception):
 
 
 @functools.cache
-def replica_program(python: Path = Path(sys.executable)) -> tuple[str, ...]:
+def replica_program() -> tuple[str, ...]:
     """The words that start a replica; its options follow.
-
-    Args:
-        python: Of the virtual environment that has its dependencies.
 
     Raises:
         NotCompiled: `make compiled` has not been run since the sources were changed.
     """
     require_compiled()
-    return ("env", f"PYTHONPATH={COMPILED}", str(python), "-m", _PACKAGE.name)
+    return ("env", f"PYTHONPATH={COMPILED}", sys.executable, "-m", _PACKAGE.name)
 
 
 def require_compiled(folder: Path = COMPILED) -> None:
