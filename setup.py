@@ -7,6 +7,7 @@ all as in constraints.txt, for the code depends on their types. `make compiled` 
 it takes `--no-build-isolation`. Everything else about the project is in pyproject.toml.
 """
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -58,6 +59,9 @@ looks for the exception under way in `sys.exc_info()`, where those of other task
 `await` in a `finally` a cancellation was seen to be lost that way.
 """
 
+DEPENDENCIES = ("aiokafka", "confluent_kafka", "httptools", "msgspec", "orjson", "uvloop")
+"""Where mypy does not find one of these, it takes whatever comes from it for anything."""
+
 MYPY_OPTIONS = ("--config-file=", "--ignore-missing-imports")
 """`make types` checks the sources by stricter rules; here counts only that the result depends on nothing else."""
 
@@ -80,6 +84,9 @@ def extensions() -> list[Extension]:
         from mypyc.build import mypycify  # noqa: PLC0415 # only who compiles needs it
     except ImportError as error:
         sys.exit(f"SHAREDLOGKV_COMPILE: {error}; install the mypy of constraints.txt, and build without isolation")
+    missing = [name for name in DEPENDENCIES if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.exit(f"SHAREDLOGKV_COMPILE: {', '.join(missing)} must be installed as well, as in constraints.txt")
     sources = [f"replica/sharedlogkv_replica/{module}.py" for module in COMPILED]
     return mypycify([*MYPY_OPTIONS, *sources], opt_level="3", debug_level="0", group_name="sharedlogkv_replica")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +16,10 @@ from tests.chaos.scene import Scene
 
 _TRANSACTIONAL: Final = 1  # the kind of coordinator
 _REQUEST_MS: Final = 5000
+_PATIENCE_SECONDS: Final = 60.0  # with a coordinator that gives no epoch
 _UNDER_WAY: Final = 100  # questions at a time
-_TRY_AGAIN: Final = (14, 15, 16, 51)  # loading, not available, not the coordinator, another change is under way
+_MOVED: Final = (15, 16)  # not available, not the coordinator
+_TRY_AGAIN: Final = (14, *_MOVED, 51)  # loading, as above, another change is under way
 _SHORT_EXPIRATION: Final = """
 transactional.id.expiration.ms=10000
 transaction.remove.expired.transaction.cleanup.interval.ms=2000
@@ -38,6 +41,7 @@ def drive_epochs_to_the_end(bootstrap_servers: str, topic: str) -> int:
 async def _drive(bootstrap_servers: str, name: str) -> int:
     request = InitProducerIdRequest(transactional_id=name, transaction_timeout_ms=_REQUEST_MS)
     taken: list[int] = []
+    last_taken = time.monotonic()
     connection = await _coordinator(bootstrap_servers, name)
     try:
         while not taken or taken[-1] == taken[0]:
@@ -45,7 +49,15 @@ async def _drive(bootstrap_servers: str, name: str) -> int:
             answers: list[Any] = await asyncio.gather(*(connection.send(request) for _ in range(_UNDER_WAY)))
             for answer in answers:
                 assert answer.error_code in (0, *_TRY_AGAIN), f"InitProducerId answered with error {answer.error_code}"
-            taken += [answer.producer_id for answer in answers if answer.error_code == 0]
+            fresh = [answer.producer_id for answer in answers if answer.error_code == 0]
+            taken += fresh
+            if fresh:
+                last_taken = time.monotonic()
+            code = answers[-1].error_code
+            assert time.monotonic() - last_taken < _PATIENCE_SECONDS, f"InitProducerId answers with error {code} alone"
+            if code in _MOVED:
+                connection.close()
+                connection = await _coordinator(bootstrap_servers, name)
     finally:
         connection.close()
     return len(taken)
