@@ -45,7 +45,7 @@ async def write(
     writer = BatchWriter(delivery, continuity=continuity, counters=counters)
     outcomes: list[Offset | Failed] = []
     for number, (count, patience) in enumerate(appends):
-        batch = [Entry(f"<{number}>".encode(), b"value")] * count
+        batch = [Entry(f"<act {number}>".encode(), b"value")] * count
         appending = asyncio.create_task(writer.append(batch, limit_bytes=LIMIT_BYTES, timeout_seconds=TIMEOUT_SECONDS))
         await asyncio.wait([appending], timeout=patience)
         appending.cancel()
@@ -88,7 +88,7 @@ def test_every_history_is_exactly_once_and_in_order(
     outcomes = virtual_time.run(write(partition, appends, late_after))
     found: list[tuple[int, int]] = []  # (offset, number of the append) of every batch of ours, in the log's order
     for offset, batch in partition.batches:
-        found += [(offset, number) for number in range(len(appends)) if f"<{number}>".encode() in batch]
+        found += [(offset, number) for number in range(len(appends)) if f"<act {number}>".encode() in batch]
     numbers = [number for _, number in found]
     assert len(set(numbers)) == len(numbers), "a batch is there twice"
     assert numbers == sorted(numbers), "a batch came after a later one"
