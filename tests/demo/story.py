@@ -1,5 +1,6 @@
 """What the demo shows, step by step. A step whose result is not as promised ends it with a word on what was seen."""
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ class Story:
         self._terminal = terminal
         self._stage = stage
         self._ports: dict[str, int] = {}  # of the pods that are forwarded, by name
+        self._free_ports = itertools.count(8001)  # none twice: a forward may outlive its pod by a moment
         self._token = ""
 
     def tell(self) -> None:
@@ -162,10 +164,7 @@ class Story:
 
     def _forward(self, pod: str) -> int:
         """Forward a local port to a pod; return it."""
-        port = 8001 + len(self._ports)
-        while port in self._ports.values():
-            port += 1
-        self._ports[pod] = port
+        port = self._ports[pod] = next(self._free_ports)
         self._terminal.type_in_background(f"{self._stage.kubectl} port-forward pod/{pod} {port}:8080")
         return port
 
