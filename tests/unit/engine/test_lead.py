@@ -78,6 +78,16 @@ async def test_records_of_others_in_between_are_applied_in_the_log_s_order() -> 
 
 
 @pytest.mark.asyncio
+async def test_writes_that_do_not_fit_into_one_batch_of_the_log_go_one_batch_after_the_other() -> None:
+    async with bench() as made:
+        await made.take_over()
+        large = made.lead.intake.batch_limit_bytes * 6 // 10
+        written = await asyncio.gather(*(made.lead.intake.submit(Write(b"%d" % n, bytes(large))) for n in range(3)))
+        assert all(isinstance(result, Written) for result in written)
+        assert made.lead.counters.batches == 3
+
+
+@pytest.mark.asyncio
 async def test_of_many_who_create_a_key_at_once_one_succeeds_and_the_others_learn_its_version() -> None:
     async with bench() as made:
         await made.take_over()

@@ -98,6 +98,10 @@ async def test_the_end_of_a_term_gives_back_what_was_not_sent() -> None:
         made.lead.end("handed over")
         with pytest.raises(NoLeader, match="handed over; nothing was written"):
             await write
+        late = made.lead.intake.submit(Write(b"k", b"2"))
+        assert late.done(), "a write that comes behind the end does not wait for its deadline"
+        with pytest.raises(NoLeader, match="does not lead; nothing was written"):
+            late.result()
 
 
 @pytest.mark.asyncio
