@@ -35,7 +35,7 @@ class Value:
 
     def parts(self) -> tuple[object, ...]:
         """All that makes it what it is."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind names its own
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.parts() == other.parts()

@@ -41,18 +41,8 @@ class Running:
 
 @contextmanager
 def running(*options: str) -> Iterator[Running]:
-    command = [
-        *replica_program(),
-        "--log",
-        "memory:",
-        "--host",
-        "127.0.0.1",
-        "--http-port",
-        "0",
-        "--admin-port",
-        "0",
-        *options,
-    ]
+    ports = ("--host", "127.0.0.1", "--http-port", "0", "--admin-port", "0")
+    command = [*replica_program(), "--log", "memory:", *ports, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         lines: list[dict[str, object]] = []
@@ -132,14 +122,8 @@ def test_a_configuration_that_can_t_be_used_ends_it_with_status_2_and_every_reas
     assert done.returncode == 2
     assert "--http-port" in done.stderr
     assert "--write-mode" in done.stderr
-    done = subprocess.run(
-        [*replica_program(), "--log", "ftp://x"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=30,
-        check=False,
-    )
+    command = [*replica_program(), "--log", "ftp://x"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=30, check=False)
     assert done.returncode == 2
     assert "ftp://x" in done.stderr
 
